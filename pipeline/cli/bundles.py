@@ -1,0 +1,80 @@
+"""`evoseg bundles [show|verify NAME]`: what there is, what it can do, and whether it keeps the rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.data import roots
+from pipeline.errors import InputError
+
+bundles = typer.Typer(add_completion=False, help="List the bundles; show a model card; verify a bundle.")
+
+
+@bundles.callback(invoke_without_command=True)
+def listing(ctx: typer.Context) -> None:
+    """List the bundles; show a model card; verify a bundle."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    found = roots.bundles()
+    if not found:
+        raise InputError(f"no bundles in {', '.join(map(str, roots.search_path()))}: set EVOSEG_BUNDLES to their folder")
+    table = Table("name", "version", "task", "score", "size", "licence", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = max(map(len, found))
+    for name, folder in found.items():
+        meta = roots.metadata(folder)
+        table.add_row(name, meta.get("version"), meta.get("task"), score(meta), size(folder), licence(folder))
+    Console().print(table)
+
+
+@bundles.command()
+def show(name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundle.")]) -> None:
+    """Show a bundle's model card."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    card = Path(roots.bundle(name)) / "docs" / "README.md"
+    if not card.is_file():
+        raise InputError(f"{card} is missing: the bundle has no model card")
+    Console().print(Markdown(card.read_text(encoding="utf-8")))
+
+
+@bundles.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|DIR]...", help="Bundles; all when none is named.")] = None,
+) -> None:
+    """Check bundles against the rules, a line for each; exit status 1 when one is broken."""
+    from pipeline.inference.verify import verify as check
+
+    failed = 0
+    for folder in map(Path, [roots.bundle(name) for name in names] if names else roots.bundles().values()):
+        typer.echo(folder.name)
+        for rule, problems in check(folder):
+            typer.echo(f"  {'FAIL' if problems else 'ok':<4} {rule}")
+            for problem in problems:
+                typer.echo(f"       {problem}")
+            failed += bool(problems)
+    raise typer.Exit(1 if failed else 0)
+
+
+def score(meta: dict[str, Any]) -> str:
+    """The bundle's evaluation metrics, in a line."""
+    return ", ".join(f"{name} {value}" for name, value in meta.get("eval_metrics", {}).items())
+
+
+def size(folder: Path) -> str:
+    """Megabytes of the whole bundle."""
+    return f"{sum(file.stat().st_size for file in folder.rglob('*') if file.is_file()) / 1e6:.1f} MB"
+
+
+def licence(folder: Path) -> str:
+    """The first line of the bundle's licence."""
+    path = folder / "LICENSE"
+    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+    return next((line.strip() for line in lines if line.strip()), "none")

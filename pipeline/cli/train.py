@@ -1,0 +1,115 @@
+"""`evoseg train`: a bundle's train.yaml by MONAI's own workflow, with checked settings and a progress bar."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from pipeline.data import roots
+from pipeline.errors import InputError
+
+SEPARATOR = "::"  # MONAI's, between the levels of a key
+
+
+def train(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's name or folder.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A dataset folder, as `evoseg prepare` writes it.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of train.yaml; `::` between levels. May be repeated."),
+    ] = None,
+) -> None:
+    """Train a bundle, or go on where its training stopped (checkpoints lie in the config's output_dir)."""
+    root = Path(roots.bundle(bundle))
+    config = root / "configs" / "train.yaml"
+    if not config.is_file():
+        raise InputError(f"{config} is missing: this bundle cannot be trained")
+    if not data.is_dir() or not any(data.iterdir()):
+        raise InputError(f"--data {data} is missing or empty: give a dataset folder, as `evoseg prepare` writes it")
+    overrides = parse_settings(settings or [], known=list(keys(yaml.safe_load(config.read_text(encoding="utf-8")))))
+    run(config, bundle_root=str(root), dataset_dir=str(data.resolve()), **overrides)
+
+
+def parse_settings(settings: list[str], known: list[str]) -> dict[str, Any]:
+    """KEY=VALUE strings as config overrides, values read as YAML; InputError for a key that the config does not have.
+
+    MONAI itself takes an unknown key in silence, and trains with the old value.
+    """
+    overrides = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.replace("#", SEPARATOR)
+        if not equals:
+            raise InputError(f"--set {setting} is not KEY=VALUE")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=3)
+            hint = f"near are {', '.join(near)}" if near else f"known are {', '.join(k for k in known if SEPARATOR not in k)}"
+            raise InputError(f"--set {key}: train.yaml has no such key; {hint}")
+        overrides[key] = parse_value(text)
+    return overrides
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML reads it, and 1e-4 as the number that it is (to YAML 1.1 it is a word)."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Every key of a config at every level, as MONAI writes it: a, a::b, a::0::c."""
+    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in pairs:
+        yield f"{prefix}{key}"
+        yield from keys(child, f"{prefix}{key}{SEPARATOR}")
+
+
+def run(config: Path, **overrides: Any) -> None:
+    """MONAI's workflow with a bar over the trainer's iterations; an InputError from inside a component comes out as itself."""
+    from monai.bundle import ConfigWorkflow
+
+    workflow = ConfigWorkflow(str(config), workflow_type="train", **overrides)
+    try:
+        workflow.initialize()
+        with progress_bar(workflow.trainer):
+            workflow.run()
+        workflow.finalize()
+    except (RuntimeError, ValueError) as error:
+        raise input_error_within(error) or error
+
+
+def input_error_within(error: BaseException | None) -> InputError | None:
+    """The InputError that a chain of exceptions goes back to: MONAI wraps what a component raises in its own RuntimeErrors."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+@contextmanager
+def progress_bar(trainer: Any) -> Iterator[None]:
+    """A bar on stderr that follows an ignite engine, from the iteration where it starts or resumes."""
+    from ignite.engine import Events
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("epoch 0", total=None)
+
+        def advance(engine: Any) -> None:
+            state = engine.state
+            total = state.max_epochs * state.epoch_length
+            bar.update(task, description=f"epoch {state.epoch}/{state.max_epochs}", completed=state.iteration, total=total)
+
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, advance)
+        yield

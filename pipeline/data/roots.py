@@ -1,0 +1,66 @@
+"""Where bundles lie: the one place that turns a bundle's name into a folder.
+
+A bundle's configs name it (`bundle_root: "$pipeline.data.roots.bundle('NAME')"`), so they run from any folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+
+HOME = Path(__file__).resolve().parents[2]  # the checkout, or the folder that the wheel was unpacked into
+
+
+def search_path() -> list[Path]:
+    """Folders of bundles, first wins: $EVOSEG_BUNDLES (several, as in $PATH), the checkout, share/ of the installed wheel."""
+    named = [Path(entry).expanduser() for entry in os.environ.get("EVOSEG_BUNDLES", "").split(os.pathsep) if entry]
+    shares = [HOME, Path(sysconfig.get_path("data")), Path(sysconfig.get_path("data", sysconfig.get_preferred_scheme("user")))]
+    return [*named, HOME / "bundles", *(share / "share" / "evoseg" / "bundles" for share in shares)]
+
+
+def bundles() -> dict[str, Path]:
+    """All bundles that `bundle` finds by name: name -> folder, sorted by name."""
+    found: dict[str, Path] = {}
+    for folder in search_path():
+        for meta in folder.glob("*/configs/metadata.json"):
+            found.setdefault(meta.parents[1].name, meta.parents[1].resolve())
+    return dict(sorted(found.items()))
+
+
+def bundle(name_or_path: str | os.PathLike[str]) -> str:
+    """The absolute folder of a bundle, given by name or by a path to it.
+
+    Raises InputError, naming the bundles that exist, when there is none.
+    """
+    path = Path(name_or_path).expanduser()
+    if (path / "configs" / "metadata.json").is_file():
+        return str(path.resolve())
+    known = bundles()
+    if str(name_or_path) in known:
+        return str(known[str(name_or_path)])
+    if path.is_dir() and len(path.parts) > 1:
+        raise InputError(f"{path} is not a bundle: it has no configs/metadata.json")
+    near = difflib.get_close_matches(str(name_or_path), known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise InputError(
+        f"no bundle is called {name_or_path}: {hint}known are {', '.join(known) or 'none'}; "
+        "give one of these, a path to a bundle's folder, or set EVOSEG_BUNDLES to a folder of bundles"
+    )
+
+
+def metadata(root: str | os.PathLike[str]) -> dict[str, Any]:
+    """A bundle's configs/metadata.json; InputError when it is not a JSON object."""
+    path = Path(root) / "configs" / "metadata.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}, it must be a JSON object")
+    return content
