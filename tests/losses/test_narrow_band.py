@@ -1,0 +1,46 @@
+"""NarrowBandLoss: zero at the truth, closed forms, where its gradient looks, padding."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline.losses.narrow_band import NarrowBandLoss
+
+
+def test_it_is_zero_exactly_at_the_truth_and_only_there():
+    phi = torch.linspace(-10, 10, 50).reshape(1, 1, 5, 10)
+    assert NarrowBandLoss(band=3)(phi, phi) == 0
+    assert NarrowBandLoss(band=3)(phi + 0.1, phi) > 0
+
+
+def test_a_constant_pair_has_the_closed_form():
+    loss = NarrowBandLoss(band=3)(torch.full((2, 1, 4, 4), 1.5), torch.full((2, 1, 4, 4), -6.0))
+    assert loss.item() == pytest.approx((math.tanh(0.5) + math.tanh(2)) ** 2, rel=1e-6)
+
+
+def test_a_wide_band_is_the_mean_squared_error():
+    a, b = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 8, 8)
+    torch.testing.assert_close(NarrowBandLoss(band=1e3)(a, b) * 1e6, (a - b).square().mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_fades_with_the_distance_from_the_contour():
+    target = torch.tensor([0.0, 2.0, 4.0, 8.0, 16.0])
+    prediction = (target + 0.5).requires_grad_()
+    NarrowBandLoss(band=4)(prediction, target).backward()
+    assert prediction.grad.diff().lt(0).all()
+
+
+def test_padded_pixels_do_not_count():
+    a, b = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 4, 4)
+    mask = torch.zeros(1, 1, 4, 4)
+    assert NarrowBandLoss()(a, b, mask) == 0
+    mask[..., :2] = 1
+    torch.testing.assert_close(NarrowBandLoss()(a, b, mask), NarrowBandLoss()(a[..., :2], b[..., :2]))
+
+
+def test_unequal_shapes_and_a_band_of_zero_are_refused():
+    with pytest.raises(ValueError, match="must be equal in shape"):
+        NarrowBandLoss()(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, 2))
+    with pytest.raises(ValueError, match="positive"):
+        NarrowBandLoss(band=0)
