@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli.app import app
+from pipeline.cli.train import input_error_within, keys, parse_settings, parse_value
+from pipeline.errors import InputError
+
+CONFIG = """
+imports: [$import pathlib]
+bundle_root: .
+dataset_dir: .
+output_dir: .
+device: cpu
+max_epochs: 2
+train:
+  trainer:
+    _target_: SupervisedTrainer
+    device: "@device"
+    max_epochs: "@max_epochs"
+    train_data_loader: "$range(3)"
+    network: "$None"
+    optimizer: "$None"
+    loss_function: "$None"
+    iteration_update: "$lambda engine, batch: {'loss': 0.0}"
+run:
+- "$@train::trainer.run()"
+- "$(pathlib.Path(@output_dir) / 'done').write_text(str(@train::trainer.state.iteration) + @dataset_dir)"
+"""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    configs = tmp_path / "toy_segmentation" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "train.yaml").write_text(CONFIG)
+    (configs / "metadata.json").write_text('{"version": "0.1.0", "monai_version": "1.6.1"}')
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset.json").write_text("{}")
+    return tmp_path / "toy_segmentation"
+
+
+def train(bundle: Path, *arguments: str, data: str = "data") -> object:
+    return CliRunner().invoke(app, ["train", str(bundle), "--data", str(bundle.parent / data), *arguments])
+
+
+def test_training_runs_the_bundles_workflow_with_the_settings(bundle: Path) -> None:
+    result = train(bundle, "--set", f"output_dir={bundle.parent}", "--set", "max_epochs=4")
+    assert result.exit_code == 0, result.output
+    assert (bundle.parent / "done").read_text() == f"12{bundle.parent / 'data'}"  # 4 epochs of 3 iterations
+
+
+def test_a_setting_that_the_config_does_not_have_is_refused_with_the_near_ones(bundle: Path) -> None:
+    result = train(bundle, "--set", "max_epoch=4")
+    assert result.exit_code == 2
+    assert "max_epoch: train.yaml has no such key; near are max_epochs" in result.stderr
+
+
+@pytest.mark.parametrize("data", ["missing", "empty"])
+def test_a_data_folder_that_is_missing_or_empty_is_refused(bundle: Path, data: str) -> None:
+    (bundle.parent / "empty").mkdir()
+    result = train(bundle, data=data)
+    assert result.exit_code == 2
+    assert "is missing or empty" in result.stderr
+
+
+def test_nested_keys_and_the_old_separator_are_known() -> None:
+    known = list(keys({"a": {"b": [{"c": 1}]}}))
+    assert known == ["a", "a::b", "a::b::0", "a::b::0::c"]
+    assert parse_settings(["a#b::0::c=2"], known) == {"a::b::0::c": 2}
+
+
+def test_a_setting_without_a_value_is_refused() -> None:
+    with pytest.raises(InputError, match="--set fold is not KEY=VALUE"):
+        parse_settings(["fold"], ["fold"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("1e-4", 1e-4), ("False", False), ("[96, 96]", [96, 96]), ("dice", "dice"), ("$1+1", "$1+1")]
+)
+def test_values_are_read_as_what_they_look_like(text: str, value: object) -> None:
+    assert parse_value(text) == value
+    assert type(parse_value(text)) is type(value)
+
+
+def test_the_input_error_that_a_component_raised_is_found_under_monais_wrapping() -> None:
+    cause = InputError("no images in DIR")
+    wrapped = RuntimeError("Failed to instantiate component")
+    wrapped.__cause__ = cause
+    assert input_error_within(wrapped) is cause
+    assert input_error_within(RuntimeError("another")) is None

@@ -1,0 +1,97 @@
+"""The command line is a contract: scripts of others are written against it.
+
+A new flag is a deliberate act: add it to the table here, to the documentation and to CHANGELOG.md. A flag is never renamed,
+and removed only in a new major version.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli.app import VERBS, app, load
+from pipeline.errors import InputError
+
+# verb -> its flags, as they are typed; "INPUT..." and the like are positional.
+CONTRACT: dict[str, set[str]] = {
+    "segment": {
+        *("INPUT...", "-o", "--output", "--bundle", "--format", "--device", "--series", "--resume", "--overwrite"),
+        *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
+    },
+    "evaluate": {"PREDICTIONS", "REFERENCES", "-o", "--output", "--labels"},
+    "prepare": {"DATASET", "SOURCE", "-o", "--output"},
+    "train": {"BUNDLE", "--data", "--set"},
+    "bundles": set(),
+    "bundles show": {"NAME|DIR"},
+    "bundles verify": {"[NAME|DIR]..."},
+    "doctor": set(),
+}
+
+
+def command(words: str) -> Any:
+    verb, *rest = words.split()
+    found = load(verb)
+    return found.commands[rest[0]] if rest else found
+
+
+def flags(words: str) -> set[str]:
+    given: set[str] = set()
+    for parameter in command(words).params:
+        is_option = parameter.param_type_name == "option"
+        given |= {*parameter.opts, *parameter.secondary_opts} if is_option else {parameter.human_readable_name}
+    return given - {"--help"}
+
+
+@pytest.mark.parametrize("words", CONTRACT)
+def test_a_verb_takes_exactly_the_flags_of_the_contract(words: str) -> None:
+    assert flags(words) == CONTRACT[words]
+
+
+def test_the_verbs_are_those_of_the_contract() -> None:
+    assert list(VERBS) == list(dict.fromkeys(words.split()[0] for words in CONTRACT))
+    assert set(command("bundles").commands) == {"show", "verify"}
+
+
+@pytest.mark.parametrize("words", CONTRACT)
+def test_every_flag_has_a_help_text(words: str) -> None:
+    silent = [parameter.name for parameter in command(words).params if not parameter.help and parameter.name != "help"]
+    assert not silent, f"evoseg {words}: {silent} have no help"
+
+
+def test_help_names_every_verb_and_loads_none() -> None:
+    script = (
+        "import sys; from pipeline.cli.app import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', {'torch', 'monai', 'pandas', 'numba', 'numpy', 'pipeline.cli.segment'} & set(sys.modules))"
+    )
+    start = time.perf_counter()
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert time.perf_counter() - start < 3  # 0.2 s on a free machine; torch alone would take longer than this
+    assert all(verb in ran.stdout for verb in VERBS)
+    assert "LOADED set()" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_version_is_the_one_of_the_distribution() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == "evoseg 0.1.0"
+
+
+def test_an_input_error_is_a_sentence_on_stderr_and_exit_status_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> dict[str, Path]:
+        raise InputError("no such folder")
+
+    monkeypatch.setattr("pipeline.data.roots.bundles", refuse)
+    result = CliRunner().invoke(app, ["bundles"])
+    assert (result.exit_code, result.stderr, result.stdout) == (2, "evoseg: no such folder\n", "")
+
+
+def test_a_mistyped_verb_is_answered_with_the_near_one() -> None:
+    result = CliRunner().invoke(app, ["segmnt"])
+    assert result.exit_code == 2
+    assert "segment" in result.stderr
