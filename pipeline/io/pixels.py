@@ -1,0 +1,61 @@
+"""Voxel values: rescaling without losing integers, finite values, and labels in the smallest type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import CaseError
+
+
+def rescale(array: NDArray, slope: float, intercept: float) -> NDArray:
+    """slope * array + intercept: int16 or int32 when everything is whole and fits, else float32; memory order is kept."""
+    if slope == 1 and intercept == 0:
+        return array
+    dtype = _whole_type(array, slope, intercept)
+    if dtype is None:
+        scaled = array.astype(np.float32)
+        scaled *= np.float32(slope)
+        scaled += np.float32(intercept)
+        return scaled
+    # Integers wrap around: the intermediate values may overflow, the result (which fits) is exact all the same.
+    scaled = array.astype(dtype)
+    scaled *= np.int64(slope).astype(dtype)
+    scaled += np.int64(intercept).astype(dtype)
+    return scaled
+
+
+def _whole_type(array: NDArray, slope: float, intercept: float) -> type[np.signedinteger] | None:
+    if array.dtype.kind not in "iu" or not (float(slope).is_integer() and float(intercept).is_integer()) or not array.size:
+        return None
+    ends = [int(end) * int(slope) + int(intercept) for end in (array.min(), array.max())]
+    for dtype in (np.int16, np.int32):
+        limits = np.iinfo(dtype)
+        if limits.min <= min(*ends, int(slope), int(intercept)) and max(*ends, int(slope), int(intercept)) <= limits.max:
+            return dtype
+    return None
+
+
+def check_finite(array: NDArray, path: Path) -> None:
+    """CaseError NON_FINITE with the number of NaN or infinite values. min and max carry them without a mask in memory."""
+    if array.dtype.kind != "f" or not array.size or (np.isfinite(array.min()) and np.isfinite(array.max())):
+        return
+    count = array.size - np.count_nonzero(np.isfinite(array))
+    message = f"{path} has {count} NaN or infinite voxels: fill them (air is -1000 HU in CT) and try again"
+    raise CaseError("NON_FINITE", message)
+
+
+def as_labels(array: NDArray) -> NDArray[np.unsignedinteger]:
+    """Whole non-negative labels as uint8, or uint16 (uint32) when a label is above 255 (65535).
+
+    ValueError for negative or fractional values: those are no labels.
+    """
+    top = array.max(initial=0)
+    if array.min(initial=0) < 0:
+        raise ValueError(f"labels must not be negative, but the smallest is {array.min()}")
+    labels = array.astype(np.min_scalar_type(int(top)))
+    if array.dtype.kind == "f" and not np.array_equal(labels, array):
+        raise ValueError("labels must be whole numbers, but some are fractions: take the argmax or a threshold first")
+    return labels

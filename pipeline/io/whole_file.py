@@ -1,0 +1,40 @@
+"""A file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.errors import CaseError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, to be written by the block; it takes the name `path` when the block ends well.
+
+    The temporary name is hidden (discovery passes over what a killed process leaves) and has the suffixes of `path`.
+    Parent folders are made. CaseError WRITE_FAILED on a full disk or a missing permission; then, and on any other
+    exception (KeyboardInterrupt too), nothing is left and an older `path` is untouched.
+    """
+    part = path.parent / f".part-{secrets.token_hex(4)}{''.join(path.suffixes[-2:])}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _flush(part)
+        os.replace(part, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"{path} could not be written ({reason}): free some space or choose another output folder"
+        raise CaseError("WRITE_FAILED", message) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Force the bytes to the disk: a rename may otherwise survive a power cut that its content does not."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
