@@ -1,0 +1,45 @@
+"""Labels into files: the suffix chooses the format, the source lends its geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InputError
+from pipeline.io.pixels import as_labels
+from pipeline.io.volume import Volume
+from pipeline.io.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from pipeline.io.discover import Case
+
+__all__ = ["write_labels", "whole_file"]
+
+
+def write_labels(path: Path, labels: Volume, *, source: Case | None = None) -> None:
+    """Write a label map as .nii.gz, .nii, .mha, .nrrd or .png, whole or not at all.
+
+    labels: whole numbers from 0, stored as uint8 (uint16 beyond 255). If `source` has the format of `path`, its own
+        geometry is kept bit for bit.
+    InputError: another suffix. ValueError: no labels, or they do not lie on the source's grid. CaseError: WRITE_FAILED.
+    """
+    volume = Volume(as_labels(labels.array), labels.affine)
+    name = path.name.lower()
+
+    def source_of(kind: str) -> Path | None:
+        return source.files[0] if source is not None and source.kind == kind else None
+
+    if name.endswith((".nii", ".nii.gz")):
+        from pipeline.io.nifti import write_nifti
+
+        write_nifti(path, volume, source=source_of("nifti"))
+    elif name.endswith((".mha", ".nrrd")):
+        from pipeline.io.metaimage import write_metaimage
+
+        write_metaimage(path, volume, source=source_of("metaimage"))
+    elif name.endswith(".png"):
+        from pipeline.io.image2d import write_image
+
+        write_image(path, volume, source=source_of("image"))
+    else:
+        raise InputError(f"{path}: labels are written as .nii.gz, .nii, .mha, .nrrd or .png: choose one of these suffixes")
