@@ -1,0 +1,102 @@
+"""provenance.json: what each prepared case was made from, with what, and when; what a second run trusts to do nothing.
+
+It is written whole after every case, so an interrupted run goes on where it stopped. Paths are relative to the source.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from data_prep.layout import Dataset, Scan
+from data_prep.write import KINDS, write_json
+from pipeline.errors import CaseError, InputError
+
+FILE = "provenance.json"
+
+
+class Provenance:
+    """The record of an output folder: `cases` and `failed` by id, made with `arguments`."""
+
+    def __init__(self, out: Path, source: str, arguments: dict[str, Any]) -> None:
+        """Open the record in `out`, or begin one. Cases made with other arguments are forgotten, their files removed.
+
+        InputError when `out` holds files that no earlier run recorded.
+        """
+        self.out = out
+        self.content: dict[str, Any] = {"source": source, "arguments": arguments, "cases": {}, "failed": {}}
+        if (out / FILE).is_file():
+            earlier = json.loads((out / FILE).read_text(encoding="utf-8"))
+            if (earlier["source"], earlier["arguments"]) == (source, arguments):
+                self.content = earlier
+            else:
+                for id in earlier["cases"]:
+                    self._remove_files(id)
+                (out / "dataset.json").unlink(missing_ok=True)
+        elif out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} holds files that `evoseg prepare` did not write: name a new or an empty folder")
+        for kind in KINDS:
+            (out / kind).mkdir(parents=True, exist_ok=True)
+        self._save()
+
+    @property
+    def cases(self) -> dict[str, dict[str, Any]]:
+        return self.content["cases"]
+
+    def file(self, kind: str, id: str) -> Path:
+        return self.out / kind / f"{id}.nii.gz"
+
+    def is_current(self, id: str, sources: dict[str, str]) -> bool:
+        """Whether the case was made from these very files and all it wrote is there."""
+        made_from = self.cases.get(id, {}).get("sources")
+        return made_from == sources and all(self.file(kind, id).is_file() for kind in KINDS)
+
+    def record(self, id: str, sources: dict[str, str], facts: dict[str, Any]) -> None:
+        """Enter a case whose files are written."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.content["failed"].pop(id, None)
+        self.cases[id] = {"sources": sources, **facts, "time": now, "versions": versions()}
+        self._save()
+
+    def fail(self, id: str, error: CaseError) -> None:
+        """Enter a refused case; what an earlier run made of it is stale and goes."""
+        self._remove_files(id)
+        self.cases.pop(id, None)
+        self.content["failed"][id] = {"code": error.code, "message": error.message}
+        self._save()
+
+    def forget_all_but(self, ids: set[str]) -> None:
+        """Drop the cases that the source no longer has, with their files."""
+        for table in (self.cases, self.content["failed"]):
+            for id in sorted(set(table) - ids):
+                self._remove_files(id)
+                del table[id]
+        self._save()
+
+    def _remove_files(self, id: str) -> None:
+        for kind in KINDS:
+            self.file(kind, id).unlink(missing_ok=True)
+
+    def _save(self) -> None:
+        write_json(self.out / FILE, self.content)
+
+
+def fingerprints(dataset: Dataset, scan: Scan) -> dict[str, str]:
+    """Source file, relative to the source folder -> sha256."""
+    return {path.relative_to(dataset.root).as_posix(): _sha256(path) for path in (*scan.images, scan.label)}
+
+
+def versions() -> dict[str, str]:
+    """What computed the numbers."""
+    packages = {name: importlib.metadata.version(name) for name in ("evoseg", "numpy", "scipy", "nibabel")}
+    return {"python": platform.python_version(), **packages}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
