@@ -1,0 +1,78 @@
+"""What a reader of cases.csv should look at: the size of every label, and flags for results that may be wrong.
+
+EMPTY:<name>           the label was not found
+TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there
+FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
+FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
+HU_RANGE               almost no voxel has the value of air: these are hardly Hounsfield units (a window was baked in, the
+                       rescale intercept is missing, the scan is not a CT)
+
+A flag never stops a case. FIELD_OF_VIEW, FEW_SLICES and HU_RANGE are about CT volumes, not about images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.io.volume import Volume
+from pipeline.metrics.overlap import label_counts
+
+MIN_SLICES = 5
+# The lower bound leaves out padding outside the scanner's circle (-2000, -3024): it must not pass for air.
+AIR_HU = (-1100, -200)
+MIN_AIR_SHARE = 1e-3
+
+
+def sizes(labels: Volume, names: Mapping[int, str]) -> dict[str, float]:
+    """Column name -> size of each label: `volume_ml_<name>` of a volume, `area_px_<name>` of an image."""
+    counts = label_counts(labels.array)
+    column, unit = ("area_px", 1.0)
+    if labels.spatial_dims == 3:
+        column, unit = "volume_ml", abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    return {
+        f"{column}_{_word(name)}": float(counts[label]) * unit if label < len(counts) else 0.0
+        for label, name in names.items()
+    }
+
+
+def flags(
+    image: Volume, labels: Volume, names: Mapping[int, str], *, field_of_view_mm: tuple[float, float] | None = None
+) -> tuple[str, ...]:
+    """The flags above that hold for this case; `field_of_view_mm` is the trained (least, greatest) in-plane side."""
+    return (*_label_flags(labels.array, names), *_scan_flags(image, field_of_view_mm))
+
+
+def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Iterator[str]:
+    present = label_counts(labels)
+    at_border = set()
+    for axis in range(labels.ndim):
+        for end in (0, -1):
+            at_border |= set(np.unique(np.moveaxis(labels, axis, 0)[end]).tolist())
+    for label, name in names.items():
+        if label >= len(present) or not present[label]:
+            yield f"EMPTY:{_word(name)}"
+        elif label in at_border:
+            yield f"TOUCHES_BORDER:{_word(name)}"
+
+
+def _scan_flags(image: Volume, field_of_view_mm: tuple[float, float] | None) -> Iterator[str]:
+    if image.spatial_dims != 3:
+        return
+    slices = int(np.argmax(np.abs(image.affine[2, :3])))  # the array axis that runs along the patient
+    sides = [n * step for n, step in zip(image.spatial_shape, image.spacing_mm, strict=True)]
+    widest = max(side for axis, side in enumerate(sides) if axis != slices)  # slices are padded to a square
+    if field_of_view_mm and not field_of_view_mm[0] <= widest <= field_of_view_mm[1]:
+        yield "FIELD_OF_VIEW"
+    if image.spatial_shape[slices] < MIN_SLICES:
+        yield "FEW_SLICES"
+    sample = image.array[::2, ::2, ::2]  # one voxel of eight tells as much about the range
+    if np.mean((sample > AIR_HU[0]) & (sample < AIR_HU[1])) < MIN_AIR_SHARE:
+        yield "HU_RANGE"
+
+
+def _word(name: str) -> str:
+    """A label's name as part of a column name: without blanks, commas and semicolons."""
+    return "_".join(name.replace(",", " ").replace(";", " ").split())

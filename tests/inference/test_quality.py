@@ -1,0 +1,92 @@
+"""The flags speak when a result may be wrong and are silent when it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.inference.quality import flags, sizes
+from pipeline.io.volume import Volume
+
+NAMES = {1: "kidney", 2: "kidney tumour"}
+
+
+def scan(shape=(20, 30, 12), spacing_mm=(10.0, 10.0, 5.0), low=-1000, high=300) -> Volume:
+    values = np.linspace(low, high, int(np.prod(shape))).reshape(shape).astype(np.int16)
+    return Volume(values, np.diag([*spacing_mm, 1.0]))
+
+
+def labelled(image: Volume, **boxes: tuple[slice, ...]) -> Volume:
+    array = np.zeros(image.spatial_shape, np.uint8)
+    for name, box in boxes.items():
+        array[box] = int(name[-1])
+    return Volume(array, image.affine)
+
+
+INSIDE = (slice(3, 5), slice(3, 6), slice(3, 7))  # 2 x 3 x 4 voxels
+ELSEWHERE = (slice(10, 12), slice(10, 12), slice(5, 6))
+
+
+def test_a_volume_is_measured_in_millilitres_by_its_affine() -> None:
+    image = scan(spacing_mm=(2.0, 3.0, 5.0))
+    assert sizes(labelled(image, label1=INSIDE), NAMES) == {
+        "volume_ml_kidney": pytest.approx(24 * 2 * 3 * 5 / 1000),
+        "volume_ml_kidney_tumour": 0.0,
+    }
+
+
+def test_an_image_is_measured_in_pixels() -> None:
+    labels = Volume(np.array([[0, 1], [1, 1]]), np.eye(3))
+    assert sizes(labels, {1: "nucleus"}) == {"area_px_nucleus": 3.0}
+
+
+def test_a_whole_object_in_a_plain_ct_raises_no_flag() -> None:
+    image = scan()
+    assert flags(image, labelled(image, label1=INSIDE, label2=ELSEWHERE), NAMES, field_of_view_mm=(250, 500)) == ()
+
+
+def test_a_label_that_was_not_found_is_named() -> None:
+    image = scan()
+    assert flags(image, labelled(image, label1=INSIDE), NAMES) == ("EMPTY:kidney_tumour",)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", [0, -1])
+def test_an_object_cut_off_at_any_side_is_named(axis: int, end: int) -> None:
+    image = scan()
+    box: list = [slice(5, 6)] * 3
+    box[axis] = slice(0, 2) if end == 0 else slice(image.array.shape[axis] - 1, None)
+    found = flags(image, labelled(image, label1=tuple(box), label2=ELSEWHERE), NAMES)
+    assert found == ("TOUCHES_BORDER:kidney",)
+
+
+@pytest.mark.parametrize(("trained_mm", "flagged"), [((250, 299), True), ((301, 500), True), ((299, 301), False)])
+def test_the_longer_side_of_a_slice_is_held_against_the_trained_range(trained_mm, flagged) -> None:
+    image = scan()  # slices of 200 mm x 300 mm
+    found = flags(image, labelled(image, label1=INSIDE), {1: "kidney"}, field_of_view_mm=trained_mm)
+    assert found == (("FIELD_OF_VIEW",) if flagged else ())
+
+
+def test_the_slices_are_found_whichever_axis_they_lie_along() -> None:
+    image = scan(shape=(4, 30, 30))
+    turned = Volume(image.array, image.affine[:, [2, 0, 1, 3]])  # the first array axis runs along the patient
+    found = flags(turned, labelled(turned, label1=(slice(1, 3), slice(3, 4), slice(3, 4))), {1: "kidney"})
+    assert found == ("FEW_SLICES",)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-125, 275), (0, 2000), (0, 1)])
+def test_values_without_air_are_hardly_hounsfield_units(low: int, high: int) -> None:
+    image = scan(low=low, high=high)
+    assert flags(image, labelled(image, label1=INSIDE), {1: "kidney"}) == ("HU_RANGE",)
+
+
+def test_padding_outside_the_circle_does_not_pass_for_air() -> None:
+    image = scan(low=0, high=2000)  # the intercept of -1024 is missing
+    image.array[:5] = -2000
+    assert "HU_RANGE" in flags(image, labelled(image, label1=ELSEWHERE), {1: "kidney"})
+
+
+def test_an_image_is_not_judged_as_a_ct() -> None:
+    image = Volume(np.zeros((8, 8), np.uint8), np.eye(3))
+    labels = Volume(np.pad(np.ones((2, 2), np.uint8), 3), np.eye(3))
+    assert flags(image, labels, {1: "nucleus"}, field_of_view_mm=(250, 500)) == ()
