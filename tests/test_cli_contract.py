@@ -44,7 +44,7 @@ def flags(words: str) -> set[str]:
     given: set[str] = set()
     for parameter in command(words).params:
         is_option = parameter.param_type_name == "option"
-        given |= {*parameter.opts, *parameter.secondary_opts} if is_option else {parameter.human_readable_name}
+        given |= {*parameter.opts, *parameter.secondary_opts} if is_option else {parameter.metavar or parameter.name}
     return given - {"--help"}
 
 
