@@ -70,7 +70,7 @@ def _label_names(description: dict[str, Any]) -> dict[int, str] | None:
         return None
     if any(name.lower() == "ignore" for name in names.values()):
         return None
-    return {value: name for value, name in sorted(names.items()) if value != 0}
+    return {value: name for value, name in sorted(names.items()) if value != 0} or None
 
 
 def _image_files(folder: Path, id: str, channels: int, ending: str) -> tuple[Path, ...]:

@@ -67,7 +67,7 @@ def prepare(
             changed = _prepare_scan(dataset, scan, recipe, provenance)
         except CaseError as error:
             log.warning("%s: %s: %s", scan.id, error.code, error.message)
-            provenance.fail(scan.id, error)
+            provenance.fail(scan.id, error.code, error.message.replace(f"{dataset.root}/", ""))
             prepared.failed[scan.id] = error
         else:
             (prepared.written if changed else prepared.unchanged).append(scan.id)

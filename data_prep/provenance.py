@@ -15,7 +15,7 @@ from typing import Any
 
 from data_prep.layout import Dataset, Scan
 from data_prep.write import KINDS, write_json
-from pipeline.errors import CaseError, InputError
+from pipeline.errors import InputError
 
 FILE = "provenance.json"
 
@@ -63,11 +63,11 @@ class Provenance:
         self.cases[id] = {"sources": sources, **facts, "time": now, "versions": versions()}
         self._save()
 
-    def fail(self, id: str, error: CaseError) -> None:
+    def fail(self, id: str, code: str, message: str) -> None:
         """Enter a refused case; what an earlier run made of it is stale and goes."""
         self._remove_files(id)
         self.cases.pop(id, None)
-        self.content["failed"][id] = {"code": error.code, "message": error.message}
+        self.content["failed"][id] = {"code": code, "message": message}
         self._save()
 
     def forget_all_but(self, ids: set[str]) -> None:
