@@ -1,7 +1,7 @@
 """The command `evoseg`, and `python -m evoseg`.
 
-It stands outside the package because `pipeline` is a common name: when another `pipeline` comes first on the import path,
-nothing inside ours could say so.
+It stands outside the package because `pipeline` is a common name: when another `pipeline` comes first on the import
+path, nothing inside ours could say so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command line is a contract: scripts of others are written against it.
 
-A new flag is a deliberate act: add it to the table here, to the documentation and to CHANGELOG.md. A flag is never renamed,
-and removed only in a new major version.
+A new flag is a deliberate act: add it to the table here, to the documentation and to CHANGELOG.md. A flag is never
+renamed, and removed only in a new major version.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ CONTRACT: dict[str, set[str]] = {
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
     },
     "evaluate": {"PREDICTIONS", "REFERENCES", "-o", "--output", "--labels"},
-    "prepare": {"DATASET", "SOURCE", "-o", "--output"},
+    "prepare": {
+        *("DATASET", "SOURCE", "-o", "--output", "--window", "--size", "--spacing", "--label", "--folds", "--seed"),
+        "--patient",
+    },
     "train": {"BUNDLE", "--data", "--set"},
     "bundles": set(),
     "bundles show": {"NAME|DIR"},

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = sorted(path.relative_to(ROOT).as_posix() for folder in ("pipeline", "data_prep") for path in ROOT.glob(f"{folder}/**/*.py"))
+MODULES = sorted(
+    path.relative_to(ROOT).as_posix() for folder in ("pipeline", "data_prep") for path in ROOT.glob(f"{folder}/**/*.py")
+)
 FLOORS = (
     {"errors"},
     {"numerics"},
@@ -88,7 +90,9 @@ def test_a_module_imports_from_lower_floors_only(module: str) -> None:
 def test_an_init_is_empty_a_file_is_short_and_nothing_prints(module: str) -> None:
     lines = (ROOT / module).read_text(encoding="utf-8").count("\n")
     assert lines <= (0 if module.endswith("__init__.py") else MAX_FILE_LINES), f"{module} has {lines} lines"
-    printing = [n.lineno for n in ast.walk(tree(module)) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
+    printing = [
+        n.lineno for n in ast.walk(tree(module)) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"
+    ]
     assert not printing, f"{module} prints in lines {printing}: use logging, or typer.echo in a verb"
 
 
@@ -131,9 +135,11 @@ def test_there_is_one_broad_except_and_it_is_the_batch_loop() -> None:
 
 
 def test_light_rooms_import_without_torch_monai_numba_or_pandas() -> None:
-    light = [m.removesuffix(".py").replace("/", ".") for m in MODULES if m.startswith("pipeline/") and room(m) in LIGHT_ROOMS]
+    light = [
+        m.removesuffix(".py").replace("/", ".") for m in MODULES if m.startswith("pipeline/") and room(m) in LIGHT_ROOMS
+    ]
     light = [name.removesuffix(".__init__") for name in light if not name.endswith("__main__")]
-    script = f"import sys, importlib\nfor m in {light}: importlib.import_module(m)\nprint(sorted({HEAVY} & set(sys.modules)))"
+    script = f"import {', '.join(light)}, sys; print(sorted({HEAVY} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.stdout.strip() == "[]", f"loaded {ran.stdout}{ran.stderr}"
 
@@ -143,7 +149,9 @@ def test_every_package_that_is_imported_is_declared() -> None:
     declared = {normal(re.split(r"[^\w.-]", line)[0]) for line in declared}
     providers = importlib.metadata.packages_distributions()
     for module in MODULES:
-        for top in {name.split(".")[0] for name in imports(module)} - sys.stdlib_module_names - {"pipeline", "data_prep"}:
+        for top in (
+            {name.split(".")[0] for name in imports(module)} - sys.stdlib_module_names - {"pipeline", "data_prep"}
+        ):
             distributions = {normal(name) for name in providers.get(top, [top])}
             assert distributions & declared, f"{module} imports {top}, which pyproject.toml does not declare"
 

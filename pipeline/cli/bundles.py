@@ -23,7 +23,9 @@ def listing(ctx: typer.Context) -> None:
 
     found = roots.bundles()
     if not found:
-        raise InputError(f"no bundles in {', '.join(map(str, roots.search_path()))}: set EVOSEG_BUNDLES to their folder")
+        raise InputError(
+            f"no bundles in {', '.join(map(str, roots.search_path()))}: set EVOSEG_BUNDLES to their folder"
+        )
     table = Table("name", "version", "task", "score", "size", "licence", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     table.columns[0].min_width = max(map(len, found))
@@ -47,7 +49,9 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundle.
 
 @bundles.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME|DIR]...", help="Bundles; all when none is named.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME|DIR]...", help="Bundles; all when none is named.")
+    ] = None,
 ) -> None:
     """Check bundles against the rules, a line for each; exit status 1 when one is broken."""
     from pipeline.inference.verify import verify as check

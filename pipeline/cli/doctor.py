@@ -105,9 +105,12 @@ def import_path() -> Iterator[Finding]:
         if entry.resolve() != HOME and any((entry / name).is_file() for name in ("pipeline/__init__.py", "pipeline.py"))
     ]
     for entry in others:
-        yield "note", (
-            f"{entry} holds another `pipeline`: python -m monai.bundle may import that one; "
-            "give evoseg its own environment, or take the folder off PYTHONPATH"
+        yield (
+            "note",
+            (
+                f"{entry} holds another `pipeline`: python -m monai.bundle may import that one; "
+                "give evoseg its own environment, or take the folder off PYTHONPATH"
+            ),
         )
     if not others:
         yield "ok", f"`import pipeline` brings evoseg's own, {HOME / 'pipeline'}"

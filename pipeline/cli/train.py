@@ -19,10 +19,14 @@ SEPARATOR = "::"  # MONAI's, between the levels of a key
 
 def train(
     bundle: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's name or folder.")],
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A dataset folder, as `evoseg prepare` writes it.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="A dataset folder, as `evoseg prepare` writes it.")
+    ],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of train.yaml; `::` between levels. May be repeated."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a key of train.yaml; `::` between levels. May be repeated."
+        ),
     ] = None,
 ) -> None:
     """Train a bundle, or go on where its training stopped (checkpoints lie in the config's output_dir)."""
@@ -49,7 +53,11 @@ def parse_settings(settings: list[str], known: list[str]) -> dict[str, Any]:
             raise InputError(f"--set {setting} is not KEY=VALUE")
         if key not in known:
             near = difflib.get_close_matches(key, known, n=3)
-            hint = f"near are {', '.join(near)}" if near else f"known are {', '.join(k for k in known if SEPARATOR not in k)}"
+            hint = (
+                f"near are {', '.join(near)}"
+                if near
+                else f"known are {', '.join(k for k in known if SEPARATOR not in k)}"
+            )
             raise InputError(f"--set {key}: train.yaml has no such key; {hint}")
         overrides[key] = parse_value(text)
     return overrides
@@ -75,7 +83,7 @@ def keys(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def run(config: Path, **overrides: Any) -> None:
-    """MONAI's workflow with a bar over the trainer's iterations; an InputError from inside a component comes out as itself."""
+    """MONAI's workflow with a bar over the trainer's iterations; a component's InputError comes out as itself."""
     from monai.bundle import ConfigWorkflow
 
     workflow = ConfigWorkflow(str(config), workflow_type="train", **overrides)
@@ -85,13 +93,16 @@ def run(config: Path, **overrides: Any) -> None:
             workflow.run()
         workflow.finalize()
     except (RuntimeError, ValueError) as error:
-        raise input_error_within(error) or error
+        refusal = input_error_within(error)
+        if refusal is None:
+            raise
+        raise refusal from None
 
 
 def input_error_within(error: BaseException | None) -> InputError | None:
-    """The InputError that a chain of exceptions goes back to: MONAI wraps what a component raises in its own RuntimeErrors."""
+    """The InputError that a chain of causes goes back to: MONAI wraps what a component raises in RuntimeErrors."""
     while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error
 
 
@@ -102,14 +113,21 @@ def progress_bar(trainer: Any) -> Iterator[None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("epoch 0", total=None)
 
         def advance(engine: Any) -> None:
             state = engine.state
             total = state.max_epochs * state.epoch_length
-            bar.update(task, description=f"epoch {state.epoch}/{state.max_epochs}", completed=state.iteration, total=total)
+            bar.update(
+                task, description=f"epoch {state.epoch}/{state.max_epochs}", completed=state.iteration, total=total
+            )
 
         trainer.add_event_handler(Events.ITERATION_COMPLETED, advance)
         yield

@@ -18,9 +18,13 @@ HOME = Path(__file__).resolve().parents[2]  # the checkout, or the folder that t
 
 
 def search_path() -> list[Path]:
-    """Folders of bundles, first wins: $EVOSEG_BUNDLES (several, as in $PATH), the checkout, share/ of the installed wheel."""
+    """Folders of bundles, first wins: $EVOSEG_BUNDLES (several, as in $PATH), the checkout, the wheel's share/."""
     named = [Path(entry).expanduser() for entry in os.environ.get("EVOSEG_BUNDLES", "").split(os.pathsep) if entry]
-    shares = [HOME, Path(sysconfig.get_path("data")), Path(sysconfig.get_path("data", sysconfig.get_preferred_scheme("user")))]
+    shares = [
+        HOME,
+        Path(sysconfig.get_path("data")),
+        Path(sysconfig.get_path("data", sysconfig.get_preferred_scheme("user"))),
+    ]
     return [*named, HOME / "bundles", *(share / "share" / "evoseg" / "bundles" for share in shares)]
 
 

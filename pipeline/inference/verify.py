@@ -1,14 +1,18 @@
 """The rules that every bundle keeps: `evoseg bundles verify`, and a test over all bundles.
 
-Each rule is a function of the bundle's folder that yields what is wrong, a sentence each; nothing means that it is kept.
+Each rule is a function of the bundle's folder that yields what is wrong, a sentence each; nothing means it is kept.
 """
 
 from __future__ import annotations
 
+import logging
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import InputError
 from pipeline.inference import verify_documents, verify_workflows
 
 Rule = Callable[[Path], Iterable[str]]
@@ -31,13 +35,46 @@ RULES: dict[str, Rule] = {
 }
 
 # What reading, parsing and building a broken bundle raises; a rule that raises is a rule that is broken.
-BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, pickle.UnpicklingError)
+BROKEN = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    pickle.UnpicklingError,
+)
 
 
 def verify(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Each rule with what breaks it, one after the other; `root` is a bundle's folder."""
     for rule, check in RULES.items():
-        try:
-            yield rule, list(check(root))
-        except BROKEN as error:
-            yield rule, [f"{type(error).__name__}: {error}"]
+        problems: list[str] = []
+        with quiet():
+            try:
+                for problem in check(root):
+                    problems.append(problem)
+            except BROKEN as error:
+                problems.append(reason(error))
+        yield rule, problems
+
+
+def reason(error: BaseException) -> str:
+    """The exception that began a chain, in a line: MONAI wraps what a component raises in long RuntimeErrors."""
+    while error.__cause__ is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No log lines and warnings of MONAI and torch between the lines of the report."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -18,7 +18,17 @@ SCHEMA_FILE = "meta_schema_20240725.json"
 SCHEMA_URL = f"https://project-monai.github.io/schema/{SCHEMA_FILE}"
 
 DOCUMENTS = ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/metadata.json", "models/model.pt")
-CARD_HEADINGS = ("Data", "Training", "Input", "Output", "Performance", "Commands", "Limitations", "References", "Licence")
+CARD_HEADINGS = (
+    "Data",
+    "Training",
+    "Input",
+    "Output",
+    "Performance",
+    "Commands",
+    "Limitations",
+    "References",
+    "Licence",
+)
 WEIGHTS_MB, BUNDLE_MB = 12, 40
 
 # A path of one machine inside an expression: $os.path.join('/home/me', ...).
@@ -72,7 +82,8 @@ def sections(root: Path) -> list[tuple[str, str]]:
     lines = (root / "docs" / "README.md").read_text(encoding="utf-8").split("\n")
     headings = [(i, match[1], match[2]) for i, line in enumerate(lines) if (match := re.match(r"(#+)\s+(.+)", line))]
     ends = [
-        next((j for j, other, _ in headings if j > i and len(other) <= len(marks)), len(lines)) for i, marks, _ in headings
+        next((j for j, other, _ in headings if j > i and len(other) <= len(marks)), len(lines))
+        for i, marks, _ in headings
     ]
     return [(title, "\n".join(lines[i + 1 : end])) for (i, _, title), end in zip(headings, ends, strict=True)]
 
@@ -81,7 +92,7 @@ def files_are_small(root: Path) -> Iterator[str]:
     weights_mb = (root / "models" / "model.pt").stat().st_size / 1e6
     total_mb = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) / 1e6
     if weights_mb >= WEIGHTS_MB:
-        yield f"models/model.pt has {weights_mb:.1f} MB, it must stay below {WEIGHTS_MB}: store float16, or a smaller network"
+        yield f"models/model.pt has {weights_mb:.1f} MB, it must stay below {WEIGHTS_MB}: store float16"
     if total_mb >= BUNDLE_MB:
         yield f"the bundle has {total_mb:.1f} MB, it must stay below {BUNDLE_MB}"
 

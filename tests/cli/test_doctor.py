@@ -52,9 +52,7 @@ def test_another_pipeline_on_the_import_path_is_reported(tmp_path: Path, monkeyp
 def test_the_command_stops_with_a_sentence_when_another_pipeline_hides_ours(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("raise SystemExit('the foreign code ran')")
-    ran = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(HOME)!r}]; import evoseg; evoseg.main()"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    script = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(HOME)!r}]; import evoseg; evoseg.main()"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 2
     assert "another package named `pipeline`" in ran.stderr and "Traceback" not in ran.stderr

@@ -79,7 +79,8 @@ def test_a_setting_without_a_value_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("3", 3), ("1e-4", 1e-4), ("False", False), ("[96, 96]", [96, 96]), ("dice", "dice"), ("$1+1", "$1+1")]
+    ("text", "value"),
+    [("3", 3), ("1e-4", 1e-4), ("False", False), ("[96, 96]", [96, 96]), ("dice", "dice"), ("$1+1", "$1+1")],
 )
 def test_values_are_read_as_what_they_look_like(text: str, value: object) -> None:
     assert parse_value(text) == value

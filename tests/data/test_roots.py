@@ -64,4 +64,6 @@ def test_metadata_that_is_not_json_names_the_file(shelf: Path) -> None:
 def test_the_checkouts_own_bundles_are_found_without_any_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EVOSEG_BUNDLES", raising=False)
     assert roots.HOME / "bundles" in roots.search_path()
-    assert set(roots.bundles()) >= {path.parents[1].name for path in (roots.HOME / "bundles").glob("*/configs/metadata.json")}
+    assert set(roots.bundles()) >= {
+        path.parents[1].name for path in (roots.HOME / "bundles").glob("*/configs/metadata.json")
+    }

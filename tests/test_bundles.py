@@ -1,0 +1,23 @@
+"""Every bundle of the checkout keeps every rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.inference.verify import verify
+
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLES = sorted(path.parents[1] for path in ROOT.glob("bundles/*/configs/metadata.json"))
+
+
+def test_there_are_bundles_and_their_names_say_what_they_do() -> None:
+    assert BUNDLES
+    assert all(folder.name.endswith("_segmentation") for folder in BUNDLES)  # consumers read the task off the name
+
+
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: folder.name)
+def test_a_bundle_keeps_every_rule(folder: Path) -> None:
+    broken = {rule: problems for rule, problems in verify(folder) if problems}
+    assert not broken
