@@ -32,6 +32,7 @@ CASE_CODES: dict[str, str] = {
     "NOT_AN_IMAGE": "a DICOM object without pixels of a scan (SEG, RTSTRUCT, RTDOSE, SR, DICOMDIR, ...)",
     "UNSUPPORTED_PIXELS": "pixels of a kind that evoseg does not segment (complex, 1-bit, palette)",
     "UNSUPPORTED_SYNTAX": "a DICOM transfer syntax that no installed decoder reads",
+    "MULTI_FRAME": "a DICOM object with many frames in one file (enhanced CT or MR, cine)",
     "NOT_3D": "four or more dimensions, or several volumes in one file",
     "COLOUR": "colour (RGB) where the bundle needs grey values, or the other way round",
     "NON_FINITE": "NaN or infinite voxels",

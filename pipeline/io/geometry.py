@@ -18,7 +18,7 @@ SHEAR_TOLERANCE = 0.01
 
 
 def check_affine(affine: NDArray[np.float64], path: Path) -> None:
-    """CaseError BAD_GEOMETRY if `affine` (4, 4) is not finite or singular, SHEARED if its axes are not at right angles."""
+    """Refuse an `affine` (4, 4) that is not finite or singular (BAD_GEOMETRY) or has no right angles (SHEARED)."""
     steps = affine[:3, :3]
     if not np.isfinite(affine).all():
         raise CaseError("BAD_GEOMETRY", f"{path} has an affine with NaN or infinite entries: repair its header")

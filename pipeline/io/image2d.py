@@ -42,7 +42,7 @@ def read_image(path: Path) -> Volume:
         except Image.DecompressionBombError as error:
             raise CaseError("OUT_OF_MEMORY", f"{path} is too large a picture ({error}): cut it into parts") from error
         except UnidentifiedImageError as error:
-            raise CaseError("UNREADABLE", f"{path} is none of {', '.join(_FORMATS)}: check it or export it again") from error
+            raise CaseError("UNREADABLE", f"{path} is none of {', '.join(_FORMATS)}: export it again") from error
         except (OSError, SyntaxError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
@@ -58,13 +58,15 @@ def write_image(path: Path, labels: Volume, *, source: Path | None = None) -> No
     ValueError: not two-dimensional, or of another type. CaseError: WRITE_FAILED, or `source` cannot be read.
     """
     if labels.array.ndim != 2 or labels.array.dtype not in (np.uint8, np.uint16):
-        message = f"{path}: a PNG mask is (rows, columns) of uint8 or uint16, not {labels.array.shape} {labels.array.dtype}"
-        raise ValueError(f"{message}: write volumes as .nii.gz")
+        given = f"{labels.array.shape} of {labels.array.dtype}"
+        raise ValueError(f"{path}: a mask is (rows, columns) of uint8 or uint16, not {given}: write volumes as .nii.gz")
     exif = Image.Exif()
     if source is not None:
         with reading(source), Image.open(source, formats=_FORMATS) as image:
             if image.size[::-1] != labels.array.shape:
-                raise ValueError(f"the labels {labels.array.shape} do not lie on the pixels of {source} {image.size[::-1]}")
+                raise ValueError(
+                    f"labels of {labels.array.shape} do not lie on the {image.size[::-1]} pixels of {source}"
+                )
             if turn := image.getexif().get(_ORIENTATION):
                 exif[_ORIENTATION] = turn
     with whole_file(path) as part:
@@ -83,7 +85,7 @@ def _pixels(image: Image.Image, path: Path) -> NDArray:
     if image.has_transparency_data:
         logger.info("%s: its transparency is dropped", path)
     array = np.asarray(image if image.mode in _GREY_MODES else image.convert(_plain_mode(image)))
-    if array.dtype == np.int32 and 0 <= array.min() and array.max() <= np.iinfo(np.uint16).max:
+    if array.dtype == np.int32 and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
         return array.astype(np.uint16)
     return np.array(array, dtype=array.dtype.newbyteorder("="))
 

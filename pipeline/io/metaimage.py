@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LONGEST_HEADER = 1 << 20  # bytes
 # Without these keys ITK makes up a spacing of 1 mm (and, in NRRD, the axes): (key, what is unknown without it).
 _META_GEOMETRY = ((b"elementspacing", "the spacing"),)
-_NRRD_GEOMETRY = ((b"\nspace directions:", "the spacing and direction of its axes"), (b"\nspace", "the patient axes"))
+_NRRD_GEOMETRY = ((b"\nspace directions:", "the spacing and direction of its axes"), (b"\nspace:", "the patient axes"))
 
 
 def read_metaimage(path: Path) -> Volume:
@@ -29,7 +29,8 @@ def read_metaimage(path: Path) -> Volume:
 
     array: (X, Y, Z), Fortran order, the type on disk (float64 is narrowed to float32). A fourth axis of length 1 is
         dropped.
-    CaseError: UNREADABLE, TRUNCATED, NOT_3D, COLOUR, UNSUPPORTED_PIXELS, NON_FINITE, NO_GEOMETRY, BAD_GEOMETRY, SHEARED.
+    CaseError: UNREADABLE, TRUNCATED, NOT_3D, COLOUR, UNSUPPORTED_PIXELS, NON_FINITE, NO_GEOMETRY, BAD_GEOMETRY,
+        SHEARED.
     """
     import SimpleITK as sitk
 
@@ -58,7 +59,7 @@ def write_metaimage(path: Path, volume: Volume, *, source: Path | None = None) -
     import SimpleITK as sitk
 
     if volume.spatial_dims != 3:
-        raise ValueError(f"{path}: a picture of {volume.spatial_dims} axes has no place in {path.suffix}: write it as .png")
+        raise ValueError(f"{path}: a picture of {volume.spatial_dims} axes is written as .png")
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T), isVector=volume.array.ndim == 4)
     _place(image, volume, source)
     with whole_file(path) as part:
@@ -73,7 +74,9 @@ def _place(image: SimpleITK.Image, volume: Volume, source: Path | None) -> None:
         with reading(source):
             reader = _header(source)
         if reader.GetSize()[:3] != volume.spatial_shape or not np.array_equal(_affine(reader), volume.affine):
-            raise ValueError(f"the labels (shape {volume.spatial_shape}) do not lie on the grid of {source}: resample them")
+            raise ValueError(
+                f"labels of {volume.spatial_shape} do not lie on the grid of {source}: resample them to it"
+            )
         image.SetOrigin(reader.GetOrigin()[:3])
         image.SetSpacing(reader.GetSpacing()[:3])
         image.SetDirection(_direction(reader).ravel().tolist())

@@ -5,6 +5,8 @@ Nothing passes through float64, and a .nii.gz is read to its checksum, so a file
 
 from __future__ import annotations
 
+import math
+from gzip import BadGzipFile
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -40,7 +42,8 @@ def read_nifti(path: Path) -> Volume:
     array: (X, Y, Z), Fortran order, the type on disk where the scaling is trivial, else the type of `pixels.rescale`;
         float64 is narrowed to float32. Trailing axes of length 1 are dropped; a two-dimensional file has Z = 1.
     affine: nibabel's choice of sform over qform.
-    CaseError: UNREADABLE, TRUNCATED, NOT_3D, COLOUR, UNSUPPORTED_PIXELS, NON_FINITE, NO_GEOMETRY, BAD_GEOMETRY, SHEARED.
+    CaseError: UNREADABLE, TRUNCATED, NOT_3D, COLOUR, UNSUPPORTED_PIXELS, NON_FINITE, NO_GEOMETRY, BAD_GEOMETRY,
+        SHEARED.
     """
     with reading(path), path.open("rb") as raw:
         packed = raw.read(2) == _GZIP_MAGIC
@@ -48,26 +51,28 @@ def read_nifti(path: Path) -> Volume:
         file = cast(BinaryIO, igzip.GzipFile(fileobj=raw)) if packed else raw
         try:
             header = _read_header(file, path)
+            array = _room(header, path, packed=packed)
             affine = _affine(header, path)
-            array = _read_array(file, header, path, packed=packed)
-        except (igzip.BadGzipFile, isal_zlib.error) as error:
+            _read_voxels(file, header, array, path, packed=packed)
+        except (BadGzipFile, isal_zlib.IsalError) as error:
             raise truncated(path, str(error)) from error
         slope, intercept = header.get_slope_inter()
+    array = _plain(array)
     if slope is not None:
-        array = rescale(array, slope, intercept)
+        array = rescale(array, float(slope), float(intercept))
     check_finite(array, path)
     return Volume(array, affine)
 
 
 def write_nifti(path: Path, volume: Volume, *, source: Path | None = None) -> None:
-    """Write `volume` (three spatial axes, with or without a channel axis) whole or not at all; equal input, equal bytes.
+    """Write `volume` (three spatial axes, a channel or none), whole or not at all; equal input gives equal bytes.
 
     With the NIfTI file `source` that it belongs to, the file has the source's sform, qform, codes, pixdim and units, so
     the affine is equal bit for bit. Without, sform and qform are set from the affine, rounded to float32 by the format.
     ValueError: two-dimensional, or `source` lies on another grid. CaseError: WRITE_FAILED, or `source` cannot be read.
     """
     if volume.spatial_dims != 3:
-        raise ValueError(f"{path}: a picture of {volume.spatial_dims} axes has no place in NIfTI: write it as .png")
+        raise ValueError(f"{path}: a picture of {volume.spatial_dims} axes is written as .png")
     array = _storable(volume.array)
     header = _header_like(source, volume) if source else _header_from_affine(volume.affine)
     header.set_data_dtype(array.dtype)
@@ -120,21 +125,30 @@ def _affine(header: Nifti1Header, path: Path) -> NDArray[np.float64]:
     return affine
 
 
-def _read_array(file: BinaryIO, header: Nifti1Header, path: Path, *, packed: bool) -> NDArray:
-    shape, dtype = _shape(header, path), _dtype(header, path)
-    size, room = int(np.prod(shape, dtype=object)) * dtype.itemsize, path.stat().st_size
-    if size > room * (_MOST_DEFLATED if packed else 1):  # before a broken header makes us ask for terabytes
-        raise truncated(path, f"its header promises {size} bytes of voxels, the file has {room} bytes")
-    array = np.empty(shape, dtype, order="F")
+def _read_voxels(file: BinaryIO, header: Nifti1Header, array: NDArray, path: Path, *, packed: bool) -> None:
+    """Fill the Fortran-ordered `array`, and read a packed file to its end, where the checksum stands."""
     file.seek(header.get_data_offset())
-    count = _fill(file, memoryview(array.reshape(-1, order="F").view(np.uint8)))
-    if count < size:
-        raise truncated(path, f"its header promises {size} bytes of voxels, {count} follow")
-    while packed and file.read(1 << 20):  # to the end, where the checksum stands
+    count = _fill(file, memoryview(array.reshape(-1, order="F")).cast("B"))
+    if count < array.nbytes:
+        raise truncated(path, f"its header promises {array.nbytes} bytes of voxels, {count} follow")
+    while packed and file.read(1 << 20):
         pass
-    if not dtype.isnative:
-        array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
-    return array.astype(np.float32) if dtype.kind == "f" and dtype.itemsize > 4 else array
+
+
+def _room(header: Nifti1Header, path: Path, *, packed: bool) -> NDArray:
+    """An empty array for the voxels, unless the file is too small to hold them: a broken header asks for terabytes."""
+    shape, dtype = _shape(header, path), _dtype(header, path)
+    size, room = math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if size > room * (_MOST_DEFLATED if packed else 1):
+        raise truncated(path, f"its header promises {size} bytes of voxels, the file has {room} bytes")
+    return np.empty(shape, dtype, order="F")
+
+
+def _plain(array: NDArray) -> NDArray:
+    """In the machine's byte order, and float32 where it was wider."""
+    if not array.dtype.isnative:
+        array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+    return array.astype(np.float32) if array.dtype.kind == "f" and array.dtype.itemsize > 4 else array
 
 
 def _fill(file: BinaryIO, buffer: memoryview) -> int:
@@ -194,7 +208,7 @@ def _header_like(source: Path, volume: Volume) -> Nifti1Header:
         raw.seek(0)
         old = _read_header(cast(BinaryIO, igzip.GzipFile(fileobj=raw)) if packed else raw, source)
     if _shape(old, source) != volume.spatial_shape or not np.array_equal(_affine(old, source), volume.affine):
-        raise ValueError(f"the labels (shape {volume.spatial_shape}) do not lie on the grid of {source}: resample them to it")
+        raise ValueError(f"labels of {volume.spatial_shape} do not lie on the grid of {source}: resample them to it")
     new = type(old)()
     for name in _GEOMETRY_FIELDS:
         new[name] = old[name]

@@ -11,7 +11,7 @@ from pipeline.errors import CaseError
 
 
 def rescale(array: NDArray, slope: float, intercept: float) -> NDArray:
-    """slope * array + intercept: int16 or int32 when everything is whole and fits, else float32; memory order is kept."""
+    """slope * array + intercept: int16 or int32 when all is whole and fits, else float32; memory order is kept."""
     if slope == 1 and intercept == 0:
         return array
     dtype = _whole_type(array, slope, intercept)
@@ -28,18 +28,19 @@ def rescale(array: NDArray, slope: float, intercept: float) -> NDArray:
 
 
 def _whole_type(array: NDArray, slope: float, intercept: float) -> type[np.signedinteger] | None:
-    if array.dtype.kind not in "iu" or not (float(slope).is_integer() and float(intercept).is_integer()) or not array.size:
+    if array.dtype.kind not in "iu" or not array.size or not (slope.is_integer() and intercept.is_integer()):
         return None
     ends = [int(end) * int(slope) + int(intercept) for end in (array.min(), array.max())]
+    numbers = [*ends, int(slope), int(intercept)]
     for dtype in (np.int16, np.int32):
-        limits = np.iinfo(dtype)
-        if limits.min <= min(*ends, int(slope), int(intercept)) and max(*ends, int(slope), int(intercept)) <= limits.max:
+        if np.iinfo(dtype).min <= min(numbers) and max(numbers) <= np.iinfo(dtype).max:
             return dtype
     return None
 
 
 def check_finite(array: NDArray, path: Path) -> None:
-    """CaseError NON_FINITE with the number of NaN or infinite values. min and max carry them without a mask in memory."""
+    """CaseError NON_FINITE with the number of NaN or infinite values."""
+    # min and max carry them, and need no mask as large as the scan.
     if array.dtype.kind != "f" or not array.size or (np.isfinite(array.min()) and np.isfinite(array.max())):
         return
     count = array.size - np.count_nonzero(np.isfinite(array))

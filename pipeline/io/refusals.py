@@ -12,8 +12,8 @@ from pipeline.errors import CaseError
 
 # What nibabel, pydicom and its plugins, Pillow and SimpleITK are known to raise on damaged bytes.
 DECODE_ERRORS = (
-    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, AssertionError,
-    SyntaxError, struct.error, zlib.error,
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError,
+    AssertionError, SyntaxError, struct.error, zlib.error,
 )  # fmt: skip
 
 

@@ -13,8 +13,9 @@ class Volume:
     """An image or a label map on its own grid.
 
     array: (*spatial[, channel]) with 2 or 3 spatial axes; a trailing axis beyond the affine's is the channel (RGB: 3).
-    affine: (n + 1, n + 1) float64, n = number of spatial axes, voxel index -> millimetres; in 3-D the world axes are RAS+
-        (x grows to the patient's Right, y to Anterior, z to Superior), as in NIfTI.
+    affine: (n + 1, n + 1) float64, n = number of spatial axes, voxel index -> millimetres; in 3-D the world axes are
+        RAS+ (x grows to the patient's Right, y to Anterior, z to Superior), as in NIfTI. A picture whose pixel size is
+        unknown has the identity: its unit is the pixel.
     """
 
     array: NDArray
@@ -22,7 +23,7 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.affine.shape not in ((3, 3), (4, 4)):
-            raise ValueError(f"affine has shape {self.affine.shape}, it must be (3, 3) for images or (4, 4) for volumes")
+            raise ValueError(f"affine of shape {self.affine.shape} must be (3, 3) for pictures or (4, 4) for volumes")
         if self.array.ndim - self.spatial_dims not in (0, 1):
             raise ValueError(f"array of shape {self.array.shape} does not fit an affine of {self.spatial_dims} axes")
 

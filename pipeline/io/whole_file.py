@@ -13,7 +13,7 @@ from pipeline.errors import CaseError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, to be written by the block; it takes the name `path` when the block ends well.
+    """Yield a temporary path beside `path` for the block to write; it takes the name `path` when the block ends well.
 
     The temporary name is hidden (discovery passes over what a killed process leaves) and has the suffixes of `path`.
     Parent folders are made. CaseError WRITE_FAILED on a full disk or a missing permission; then, and on any other

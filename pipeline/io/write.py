@@ -13,7 +13,7 @@ from pipeline.io.whole_file import whole_file
 if TYPE_CHECKING:
     from pipeline.io.discover import Case
 
-__all__ = ["write_labels", "whole_file"]
+__all__ = ["whole_file", "write_labels"]
 
 
 def write_labels(path: Path, labels: Volume, *, source: Case | None = None) -> None:
@@ -42,4 +42,4 @@ def write_labels(path: Path, labels: Volume, *, source: Case | None = None) -> N
 
         write_image(path, volume, source=source_of("image"))
     else:
-        raise InputError(f"{path}: labels are written as .nii.gz, .nii, .mha, .nrrd or .png: choose one of these suffixes")
+        raise InputError(f"{path}: labels are written as .nii.gz, .nii, .mha, .nrrd or .png: choose one of these")

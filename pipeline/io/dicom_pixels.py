@@ -1,0 +1,96 @@
+"""The pixels of one DICOM file as values: decoded, rescaled, with what cannot be decoded refused by code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import CaseError
+from pipeline.io.pixels import rescale
+from pipeline.io.refusals import DECODE_ERRORS, truncated
+
+if TYPE_CHECKING:
+    from pydicom import Dataset, FileDataset
+
+
+def scales_to_fractions(header: Dataset) -> bool:
+    return not all(number.is_integer() for number in _scale(header))
+
+
+def decode(dataset: FileDataset, path: Path) -> NDArray:
+    """Grey values (rows, columns) after the modality transform (in CT: HU)."""
+    stored = _stored(dataset, path)
+    if "ModalityLUTSequence" in dataset:
+        from pydicom.pixels import apply_modality_lut
+
+        return apply_modality_lut(stored, dataset)
+    return rescale(stored, *_scale(dataset))
+
+
+def decode_picture(dataset: FileDataset, path: Path) -> NDArray:
+    """(rows, columns), or (rows, columns, 3) for colour; MONOCHROME1 is turned over, so that brighter is larger."""
+    kind = str(dataset.get("PhotometricInterpretation") or "")
+    if kind == "PALETTE COLOR":
+        return _from_palette(dataset, path)
+    if int(dataset.get("SamplesPerPixel") or 1) > 1:
+        return _stored(dataset, path)
+    values = decode(dataset, path)
+    return (values.max() - values) + values.min() if kind == "MONOCHROME1" else values
+
+
+def _from_palette(dataset: FileDataset, path: Path) -> NDArray[np.uint8]:
+    from pydicom.pixels import apply_color_lut
+
+    colours = apply_color_lut(_stored(dataset, path), dataset)[..., :3]
+    return (colours >> 8).astype(np.uint8) if colours.dtype == np.uint16 else colours
+
+
+def _scale(header: Dataset) -> tuple[float, float]:
+    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
+    return float(1 if slope is None else slope), float(0 if intercept is None else intercept)
+
+
+def _stored(dataset: FileDataset, path: Path) -> NDArray:
+    """The pixels as stored; colour comes as RGB."""
+    from pydicom.pixels import pixel_array
+
+    if "PixelData" not in dataset:
+        raise truncated(path, "it has no pixel data")
+    _complete_header(dataset)
+    _check_syntax(dataset, path)
+    try:
+        return pixel_array(dataset)
+    except DECODE_ERRORS as error:
+        reason = f"its pixels do not decode: {str(error).splitlines()[0]}"
+        if dataset.file_meta.TransferSyntaxUID.is_compressed:
+            raise CaseError("UNREADABLE", f"{path}: {reason}: export it uncompressed") from error
+        raise truncated(path, reason) from error
+
+
+def _complete_header(dataset: FileDataset) -> None:
+    """Files without a meta header do not name their encoding; pydicom has seen it while reading."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if "TransferSyntaxUID" in getattr(dataset, "file_meta", {}):
+        return
+    implicit, little_endian = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+    dataset.file_meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+
+
+def _check_syntax(dataset: FileDataset, path: Path) -> None:
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        message = f"{path} is compressed as {syntax.name}, which no installed decoder reads"
+        raise CaseError("UNSUPPORTED_SYNTAX", f"{message}: export it uncompressed")

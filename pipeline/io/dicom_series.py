@@ -1,0 +1,118 @@
+"""One DICOM series (or one picture) into a Volume: headers first, pixels only when the geometry holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import CaseError
+from pipeline.io.dicom_files import is_picture, sop_class_of
+from pipeline.io.dicom_geometry import slice_grid
+from pipeline.io.dicom_pixels import decode, decode_picture, scales_to_fractions
+from pipeline.io.pixels import check_finite
+from pipeline.io.refusals import reading, truncated
+from pipeline.io.volume import Volume
+
+if TYPE_CHECKING:
+    from pydicom import FileDataset
+
+_TAGS = [
+    "SOPClassUID", "Modality", "ImageType", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
+    "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
+    "BitsStored", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+]  # fmt: skip
+# Objects whose pixels are not those of a scan. Whatever else has no "Image Storage" in its name has no pixels at all.
+_DERIVED_PIXELS = ("Segmentation", "RT Dose", "Parametric Map")
+
+
+def read_series(files: Sequence[Path]) -> Volume:
+    """Read the single-frame files of one series as a volume, or one picture (ultrasound, X-ray, photograph).
+
+    Volume: array (columns, rows, slices), Fortran order, slices sorted along the normal; values are rescaled slice by
+        slice, int16 or int32 when exact, else float32. affine (4, 4), RAS, so that every voxel is where its slice's
+        ImagePositionPatient, ImageOrientationPatient and PixelSpacing put it.
+    Picture: array (rows, columns[, 3]), brighter is larger; affine (3, 3): PixelSpacing in mm where there is one, else
+        pixels.
+    CaseError: UNREADABLE, TRUNCATED, NOT_AN_IMAGE, MULTI_FRAME, COLOUR, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX,
+        NON_FINITE and the codes of `slice_grid`.
+    """
+    headers = [_read(path, pixels=False) for path in files]
+    for path, header in zip(files, headers, strict=True):
+        with reading(path):
+            _check_object(header, path)
+    if len(files) == 1 and is_picture(headers[0]):
+        return _read_picture(files[0])
+    name = files[0] if len(files) == 1 else Path(os.path.commonpath(files))
+    with reading(name):
+        grid = slice_grid(headers, name)
+        whole = not any(scales_to_fractions(header) for header in headers)
+        stack = np.empty((len(files), int(headers[0].Rows), int(headers[0].Columns)), np.int16 if whole else np.float32)
+    for k, index in enumerate(grid.order):
+        dataset = _read(files[index], pixels=True)
+        with reading(files[index]):
+            values = decode(dataset, files[index])
+            stack = _with_room_for(stack, values)
+            stack[k] = values
+    check_finite(stack, name)
+    return Volume(stack.T, grid.affine)
+
+
+def _read_picture(path: Path) -> Volume:
+    dataset = _read(path, pixels=True)
+    with reading(path):
+        array = decode_picture(dataset, path)
+        spacing = [float(mm) for mm in dataset.get("PixelSpacing") or (1.0, 1.0)]
+    affine = np.diag([*spacing, 1.0])
+    if affine.shape != (3, 3) or not (np.isfinite(spacing).all() and min(spacing) > 0):
+        raise CaseError("BAD_GEOMETRY", f"{path} has a PixelSpacing that is not two lengths: export it again")
+    return Volume(array, affine)
+
+
+def _read(path: Path, *, pixels: bool) -> FileDataset:
+    import pydicom
+
+    with reading(path):
+        return pydicom.dcmread(path, force=True, stop_before_pixels=not pixels, specific_tags=None if pixels else _TAGS)
+
+
+def _check_object(header: FileDataset, path: Path) -> None:
+    """Refuse what is not one frame of grey values, or cannot be a picture, by its header."""
+    from pydicom.uid import UID
+
+    sop_class = UID(sop_class_of(header))
+    if not sop_class:
+        if "Rows" not in header:
+            raise CaseError("UNREADABLE", f"{path} is not a DICOM image (no SOP class): check it or export it again")
+    elif not sop_class.is_private and ("Image Storage" not in sop_class.name or _is_derived(sop_class.name)):
+        raise CaseError("NOT_AN_IMAGE", f"{path} is a DICOM {sop_class.name}, not a scan: leave it out")
+    if "Rows" not in header or "Columns" not in header:
+        raise truncated(path, "its header has no image size")
+    if int(header.get("NumberOfFrames") or 1) > 1 or "Enhanced" in sop_class.name:
+        frames = header.get("NumberOfFrames") or 1
+        message = f"{path} holds {frames} frames in one file: export the series as one slice a file"
+        raise CaseError("MULTI_FRAME", message)
+    if int(header.get("BitsAllocated") or 0) not in (8, 16, 32):
+        bits = header.get("BitsAllocated")
+        raise CaseError("UNSUPPORTED_PIXELS", f"{path} has {bits} bits a pixel: export it with 8, 16 or 32")
+    if not is_picture(header) and int(header.get("SamplesPerPixel") or 1) > 1:
+        raise CaseError("COLOUR", f"{path} is in colour: choose the series of the scan itself")
+
+
+def _is_derived(name: str) -> bool:
+    return any(word in name for word in _DERIVED_PIXELS)
+
+
+def _with_room_for(stack: NDArray, values: NDArray) -> NDArray:
+    """`stack`, widened when its type cannot hold `values`: a header's promise about the bits used is not relied on."""
+    if np.can_cast(values.dtype, stack.dtype) or stack.dtype == np.float32:
+        return stack
+    limits = np.iinfo(stack.dtype)
+    if values.dtype.kind in "iu" and limits.min <= values.min() and values.max() <= limits.max:
+        return stack
+    fits_int32 = values.dtype.kind in "iu" and values.max() <= np.iinfo(np.int32).max
+    return stack.astype(np.int32 if fits_int32 else np.float32)
