@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.errors import InputError
 
@@ -22,6 +23,9 @@ class Split:
     folds: int = 3
     seed: int = 0
     patient: re.Pattern[str] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"folds": self.folds, "seed": self.seed, "patient": self.patient.pattern if self.patient else None}
 
 
 def patient_of(id: str, pattern: re.Pattern[str] | None = None) -> str:

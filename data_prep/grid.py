@@ -35,12 +35,19 @@ def target_shape(volume: Volume, size: int | None, spacing_mm: Sequence[float] |
     return tuple(max(1, round(n * step / wanted)) for n, step, wanted in lengths_mm)
 
 
-def resample(array: NDArray, shape: Sequence[int], *, square: bool, fill: float) -> NDArray[np.float32]:
-    """Resample (x, y, z) to `shape`, antialiased; `square` first pads each slice to a square with `fill`."""
+def resample(
+    array: NDArray, shape: Sequence[int], *, square: bool, fill: float, window: tuple[float, float] | None = None
+) -> NDArray[np.float32]:
+    """Resample (x, y, z) to `shape`, antialiased.
+
+    Before that, values are clipped to `window`, and `square` pads each slice to a square with `fill`.
+    """
     slices = array.shape[2]
     out = np.empty((shape[0], shape[1], slices), dtype=np.float32)
     for start in range(0, slices, SLAB):
-        slab = array[:, :, start : start + SLAB]
+        slab = array[:, :, start : start + SLAB].astype(np.float32)
+        if window is not None:
+            slab = slab.clip(*window)
         if square:
             slab = np.pad(slab, [*_square_padding(slab.shape), (0, 0)], constant_values=fill)
         out[:, :, start : start + SLAB] = resize(slab, shape[:2], axes=(0, 1))

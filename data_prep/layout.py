@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 
 # The endings that are read as volumes.
-VOLUME_ENDINGS = (".nii.gz", ".nii")
+VOLUME_ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 
 @dataclass(frozen=True)

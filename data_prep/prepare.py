@@ -59,14 +59,14 @@ def prepare(
     patients = {scan.id: patient_of(scan.id, split.patient) for scan in dataset.scans}
     folds = assign_folds(patients.values(), split)
     arguments = {"layout": layout, "channels": list(dataset.channels), **recipe.as_json()}
-    provenance = Provenance(out, dataset.name, arguments)
+    provenance = Provenance(out, source.resolve().name, arguments, split.as_json())
     provenance.forget_all_but(set(patients))
     prepared = Prepared()
     for scan in track(dataset.scans):
         try:
             changed = _prepare_scan(dataset, scan, recipe, provenance)
         except CaseError as error:
-            log.warning("%s: %s: %s", scan.id, error.code, error.message)
+            log.info("%s: %s: %s", scan.id, error.code, error.message)
             provenance.fail(scan.id, error.code, error.message.replace(f"{dataset.root}/", ""))
             prepared.failed[scan.id] = error
         else:

@@ -23,23 +23,26 @@ FILE = "provenance.json"
 class Provenance:
     """The record of an output folder: `cases` and `failed` by id, made with `arguments`."""
 
-    def __init__(self, out: Path, source: str, arguments: dict[str, Any]) -> None:
+    def __init__(self, out: Path, source: str, arguments: dict[str, Any], split: dict[str, Any]) -> None:
         """Open the record in `out`, or begin one. Cases made with other arguments are forgotten, their files removed.
 
         InputError when `out` holds files that no earlier run recorded.
         """
         self.out = out
-        self.content: dict[str, Any] = {"source": source, "arguments": arguments, "cases": {}, "failed": {}}
-        if (out / FILE).is_file():
-            earlier = json.loads((out / FILE).read_text(encoding="utf-8"))
-            if (earlier["source"], earlier["arguments"]) == (source, arguments):
-                self.content = earlier
-            else:
-                for id in earlier["cases"]:
-                    self._remove_files(id)
-                (out / "dataset.json").unlink(missing_ok=True)
-        elif out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{out} holds files that `evoseg prepare` did not write: name a new or an empty folder")
+        self.content: dict[str, Any] = {
+            "source": source,
+            "arguments": arguments,
+            "split": split,
+            "cases": {},
+            "failed": {},
+        }
+        earlier = _read(out)
+        if (earlier["source"], earlier["arguments"]) == (source, arguments):
+            self.content |= {"cases": earlier["cases"], "failed": earlier["failed"]}
+        else:
+            for id in earlier["cases"]:
+                self._remove_files(id)
+            (out / "dataset.json").unlink(missing_ok=True)
         for kind in KINDS:
             (out / kind).mkdir(parents=True, exist_ok=True)
         self._save()
@@ -84,6 +87,20 @@ class Provenance:
 
     def _save(self) -> None:
         write_json(self.out / FILE, self.content)
+
+
+def _read(out: Path) -> dict[str, Any]:
+    """The record of an earlier run, an empty one for an empty folder; InputError for a folder of other origin."""
+    path = out / FILE
+    if not path.is_file():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} holds what `evoseg prepare` did not write: name a new or an empty folder")
+        return {"source": None, "arguments": None, "cases": {}, "failed": {}}
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        return {name: earlier[name] for name in ("source", "arguments", "cases", "failed")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no record of `evoseg prepare`: name a new or an empty folder") from error
 
 
 def fingerprints(dataset: Dataset, scan: Scan) -> dict[str, str]:

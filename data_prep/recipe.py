@@ -93,10 +93,8 @@ def _intensities(array: NDArray, recipe: Recipe, shape: tuple[int, ...], *, is_c
 
 
 def _resampled_channel(array: NDArray, recipe: Recipe, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if recipe.window is not None:
-        array = np.clip(array.astype(np.float32), *recipe.window)
-    air = recipe.window[0] if recipe.window is not None else array.min()
-    return resample(array, shape, square=recipe.size is not None, fill=air)
+    air = array.min() if recipe.window is None else recipe.window[0]
+    return resample(array, shape, square=recipe.size is not None, fill=air, window=recipe.window)
 
 
 def _merged(array: NDArray, merge: LabelTable | None, known: Mapping[int, str] | None) -> NDArray[np.uint8]:

@@ -153,6 +153,25 @@ def test_an_output_with_files_of_others_is_refused(pairs_source: Path, tmp_path:
         run(pairs_source, tmp_path)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_record_of_others_is_refused(pairs_source: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/provenance.json").write_text(text)
+    with pytest.raises(InputError, match="is no record"):
+        run(pairs_source, tmp_path / "out")
+
+
+def test_mha_and_nrrd_are_read_too(pairs_source: Path, tmp_path: Path) -> None:
+    run(pairs_source, tmp_path / "nifti")
+    for path, ending in ((pairs_source / "anna_ct.nii.gz", "mha"), (pairs_source / "anna_label.nii.gz", "nrrd")):
+        sitk.WriteImage(sitk.ReadImage(path), str(path).replace("nii.gz", ending))
+        path.unlink()
+    assert run(pairs_source, tmp_path / "other").failed == {}
+    for kind in ("images", "labels", "distances"):
+        names = (f"{folder}/{kind}/anna.nii.gz" for folder in ("nifti", "other"))
+        np.testing.assert_array_equal(*(load(tmp_path / name) for name in names))
+
+
 def test_a_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         run(tmp_path / "nowhere", tmp_path / "out")
@@ -201,6 +220,7 @@ def test_provenance_has_the_hash_of_every_source_file_and_no_path_of_this_machin
     ct = (pairs_source / "anna_ct.nii.gz").read_bytes()
     assert content["cases"]["anna"]["sources"]["anna_ct.nii.gz"] == hashlib.sha256(ct).hexdigest()
     assert content["arguments"]["labels"] == {"kidney": [1, 2]}
+    assert content["split"] == {"folds": 2, "seed": 0, "patient": None}
 
 
 def test_all_scans_of_a_patient_lie_in_one_fold(tmp_path: Path, write: Callable[..., Path]) -> None:
