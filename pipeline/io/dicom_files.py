@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Modalities of pictures without a place in the patient: each file is an image of its own, also within one series.
-PICTURE_MODALITIES = frozenset("US IVUS XC SC OT DX CR MG IO PX ES GM OP OPT SM DMS RF XA RG".split())
+PICTURE_MODALITIES = frozenset(
+    ("US", "IVUS", "XC", "SC", "OT", "DX", "CR", "MG", "IO", "PX", "ES", "GM", "OP", "OPT", "SM", "DMS", "RF", "XA")
+)
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _PREAMBLE = 128
 # Group 0002 or 0008 in either byte order: how a file without the preamble begins.
@@ -58,7 +60,7 @@ def is_picture(header: FileDataset) -> bool:
 
 
 def sop_class_of(header: FileDataset) -> str:
-    """The SOP class UID, empty if there is none; the file's own header knows it where an anonymiser emptied the other."""
+    """The SOP class UID or an empty text; the file's own header knows it where an anonymiser emptied the other."""
     return str(header.get("SOPClassUID") or "") or _media_class(header)
 
 

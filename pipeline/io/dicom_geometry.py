@@ -25,6 +25,7 @@ _GAP_TOLERANCE = 0.1  # of the median distance between neighbours
 _DRIFT_TOLERANCE = 0.25  # of a voxel: a slice's distance from its place on the regular grid
 _DUPLICATE_TOLERANCE = 0.01  # of the median distance, which is taken among
 _SAME_MM = 1e-3  # those above this
+_STACKING_TOLERANCE = 0.01  # 1 - cosine between a step and the normal: rounding moves thin slices sideways
 _ORIENTATION_TOLERANCE = 1e-3  # of a direction cosine
 _SPACING_TOLERANCE = 1e-3  # relative
 
@@ -64,7 +65,7 @@ def slice_grid(headers: Sequence[Dataset], name: Path) -> SliceGrid:
     normal /= np.linalg.norm(normal)
     _check_distances(positions, normal, name)
     _check_line(positions, normal, float(spacings[0].min()), name)
-    _check_with_highdicom(headers, name)
+    _check_with_highdicom(positions, orientations[0], name)
     affine[:3, 2] = step
     return SliceGrid(order, LPS_TO_RAS @ affine)
 
@@ -139,12 +140,12 @@ def _check_line(positions: NDArray[np.float64], normal: NDArray[np.float64], pix
         raise CaseError("BAD_GEOMETRY", message)
 
 
-def _check_with_highdicom(headers: Sequence[Dataset], name: Path) -> None:
+def _check_with_highdicom(positions: NDArray[np.float64], orientation: NDArray[np.float64], name: Path) -> None:
     """The gate: an independent library must see a volume too."""
-    from highdicom.spatial import get_series_volume_positions
+    from highdicom.spatial import get_volume_positions
 
-    spacing, _ = get_series_volume_positions(
-        headers, rtol=_GAP_TOLERANCE, orientation_tol=_ORIENTATION_TOLERANCE, perpendicular_tol=SHEAR_TOLERANCE
+    spacing, _ = get_volume_positions(
+        positions.tolist(), orientation.tolist(), rtol=_GAP_TOLERANCE, perpendicular_tol=_STACKING_TOLERANCE
     )
     if spacing is None:
         raise CaseError("BAD_GEOMETRY", f"{name} has slices that do not lie on a regular grid: export it again")

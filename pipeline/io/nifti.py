@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_LEVEL = 1
+_DEFLATE_ERROR = cast("type[Exception]", isal_zlib.error)  # the stub has an instance for the class
 _LARGEST_HEADER = 540  # bytes: NIfTI-2; NIfTI-1 has 348
 _MOST_DEFLATED = 1040  # deflate packs no byte sequence tighter than 1032:1
 # What says where the voxels lie; copied so that labels have the scan's affine bit for bit, whichever form it is in.
@@ -54,7 +55,7 @@ def read_nifti(path: Path) -> Volume:
             array = _room(header, path, packed=packed)
             affine = _affine(header, path)
             _read_voxels(file, header, array, path, packed=packed)
-        except (BadGzipFile, isal_zlib.IsalError) as error:
+        except (BadGzipFile, _DEFLATE_ERROR) as error:
             raise truncated(path, str(error)) from error
         slope, intercept = header.get_slope_inter()
     array = _plain(array)
@@ -128,7 +129,7 @@ def _affine(header: Nifti1Header, path: Path) -> NDArray[np.float64]:
 def _read_voxels(file: BinaryIO, header: Nifti1Header, array: NDArray, path: Path, *, packed: bool) -> None:
     """Fill the Fortran-ordered `array`, and read a packed file to its end, where the checksum stands."""
     file.seek(header.get_data_offset())
-    count = _fill(file, memoryview(array.reshape(-1, order="F")).cast("B"))
+    count = _fill(file, array.reshape(-1, order="F").view(np.uint8).data)
     if count < array.nbytes:
         raise truncated(path, f"its header promises {array.nbytes} bytes of voxels, {count} follow")
     while packed and file.read(1 << 20):
@@ -217,4 +218,4 @@ def _header_like(source: Path, volume: Volume) -> Nifti1Header:
 
 def _write_all(file: BinaryIO, header: Nifti1Header, voxels: NDArray) -> None:
     header.write_to(file)
-    file.write(memoryview(voxels).cast("B"))
+    file.write(voxels.view(np.uint8).data)
