@@ -3,8 +3,8 @@
     version 1 (MSD)      "modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver"}
     version 2 (nnU-Net)  "channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"
 
-Every file of labelsTr is a scan. Its image is imagesTr/ID_0000, ID_0001, ... (a file per channel) where such files
-exist, else imagesTr/ID (the Decathlon: all channels in one four-dimensional file). imagesTs has no labels: never read.
+Every file of labelsTr is a scan. Its image is imagesTr/ID (the Decathlon: all channels in one four-dimensional
+file) where that exists, else imagesTr/ID_0000, ID_0001, ... (a file per channel). imagesTs has no labels: never read.
 Not read: regions (a label given as a list of values) and the `ignore` label, unless --label says what to make of them.
 """
 
@@ -74,6 +74,7 @@ def _label_names(description: dict[str, Any]) -> dict[int, str] | None:
 
 
 def _image_files(folder: Path, id: str, channels: int, ending: str) -> tuple[Path, ...]:
-    suffixed = tuple(folder / f"{id}_{channel:04d}{ending}" for channel in range(channels))
     single = folder / f"{id}{ending}"
-    return (single,) if single.exists() and not suffixed[0].exists() else suffixed
+    return (
+        (single,) if single.exists() else tuple(folder / f"{id}_{channel:04d}{ending}" for channel in range(channels))
+    )

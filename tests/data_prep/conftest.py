@@ -64,7 +64,7 @@ def decathlon_source(tmp_path: Path) -> Path:
     for seed, id in enumerate(("BRATS_001", "BRATS_002")):
         save(source / f"imagesTr/{id}.nii.gz", np.stack([ct(seed), ct(seed + 10)], axis=3).astype(np.float32) / 100)
         save(source / f"labelsTr/{id}.nii.gz", blocks(1, 2))
-    (source / "imagesTr/._BRATS_001.nii.gz").write_bytes(b"what macOS leaves in an archive")
+    (source / "labelsTr/._BRATS_001.nii.gz").write_bytes(b"what macOS leaves in an archive")
     labels = {"0": "background", "1": "edema", "2": "tumour"}
     write_description(source, {"name": "BRATS", "modality": {"0": "FLAIR", "1": "T1w"}, "labels": labels})
     return source

@@ -37,6 +37,11 @@ def test_kits19_says_that_it_leaves_the_unlabelled_test_set_out(
     assert "1 cases of the official test set" in caplog.text
 
 
+def test_a_test_case_that_somebody_labelled_is_a_case(kits19_source: Path, write: Callable[..., Path]) -> None:
+    write(kits19_source / "data/case_00210/segmentation.nii.gz", np.zeros((12, 10, 4), np.uint8))
+    assert ids(kits19.find(kits19_source))[-1] == "case_00210"
+
+
 def test_the_decathlon_keeps_its_channels_in_one_file_and_hidden_files_are_no_scans(decathlon_source: Path) -> None:
     dataset = nnunet.find(decathlon_source)
     assert ids(dataset) == ["BRATS_001", "BRATS_002"]
