@@ -4,8 +4,8 @@ EMPTY:<name>           the label was not found
 TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
-HU_RANGE               almost no voxel has the value of air: these are hardly Hounsfield units (a window was baked in, the
-                       rescale intercept is missing, the scan is not a CT)
+HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
+                       missing rescale intercept, no CT)
 
 A flag never stops a case. FIELD_OF_VIEW, FEW_SLICES and HU_RANGE are about CT volumes, not about images.
 """

@@ -1,0 +1,234 @@
+"""A folder of cases in, their labels out: one bad case never stops the others, and a killed run can be resumed.
+
+One case is segmented at a time while the next one is being read; the memory needed does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pipeline.errors import CaseError, InputError
+from pipeline.inference import quality, records
+from pipeline.inference.records import CaseResult
+from pipeline.inference.targets import Format, Targets, refuse_existing, source_of, targets_below
+from pipeline.io.discover import Case, read_case
+from pipeline.io.volume import Volume
+from pipeline.io.write import write_labels
+
+if TYPE_CHECKING:
+    from pipeline.inference.segmenter import Segmenter
+
+logger = logging.getLogger(__name__)
+
+
+class Draw(Protocol):
+    """Writes a picture of labels over their image, as `report.overlay.overlay` does."""
+
+    def __call__(self, image: Volume, labels: Volume, path: Path, *, names: Mapping[int, str]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a batch is run.
+
+    formats: files written for every case; empty: PNG for images, NIfTI for all else.
+    resume: leave out the cases that an earlier run with the same weights and formats has finished.
+    overwrite: replace the results of an earlier run.  on_error: what to do after a case that failed.
+    arguments: the command line, for run.json.
+    """
+
+    formats: tuple[Format, ...] = ()
+    resume: bool = False
+    overwrite: bool = False
+    on_error: Literal["continue", "stop"] = "continue"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def planned(cases: Sequence[Case], out: Path, plan: Plan) -> dict[str, Targets]:
+    """Case id -> the files that `segment_folder` will write. Raises InputError as it does; writes nothing."""
+    targets = targets_below(out, cases, plan.formats)
+    if not (plan.resume or plan.overwrite):
+        refuse_existing([out / records.CASES_FILE, out / records.RUN_FILE])
+        refuse_existing(path for each in targets.values() for path in each.files)
+    return targets
+
+
+def segment_folder(
+    cases: Sequence[Case],
+    segmenter: Segmenter,
+    out: Path,
+    plan: Plan | None = None,
+    *,
+    report: Callable[[CaseResult], None] = lambda result: None,
+    draw: Draw | None = None,
+) -> list[CaseResult]:
+    """Segment every case into `out`/<id>.<suffix> and keep cases.csv and run.json there up to date.
+
+    report: called with each result as soon as it is known, those of an earlier run first.
+    draw: writes `out`/overlays/<id>.png for each volume.
+    Returns the results in the order of `cases`. Raises InputError before anything is written: results are there and
+    neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file. On
+    KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes on to the caller.
+    """
+    plan = plan or Plan()
+    targets = planned(cases, out, plan)
+    record = _Record(out, segmenter, plan)
+    done = {case.id for case in cases if _finished(case, record.results.get(case.id), targets[case.id])}
+    waiting = [case for case in cases if case.id not in done]
+    record.begin(without={case.id for case in waiting})
+    for case in cases:
+        if case.id in done:
+            report(record.results[case.id])
+    left = "the run was interrupted; --resume goes on with it"
+    try:
+        with closing(_read_ahead(waiting)) as readings:
+            for case, reading in readings:
+                result = segment_case(case, reading.result, segmenter, targets[case.id], draw=draw)
+                record.add(result)
+                report(result)
+                if result.status == "failed" and plan.on_error == "stop":
+                    left = f"{case.id} failed, and the run was to stop then (--on-error stop)"
+                    break
+    finally:
+        missing = [case for case in waiting if case.id not in record.results]
+        record.close(_result(case, "skipped", message=f"not tried: {left}") for case in missing)
+    return [record.results[case.id] for case in cases]
+
+
+def segment_case(
+    case: Case, read: Callable[[], Volume], segmenter: Segmenter, targets: Targets, *, draw: Draw | None = None
+) -> CaseResult:
+    """Segment one case and write its files, all or none; whatever goes wrong becomes a result that says so."""
+    start = time.perf_counter()
+    try:
+        targets.remove()  # an older result must not stand for a case that fails now
+        image = read()
+        found = segmenter(image)
+        sizes = quality.sizes(found.labels, found.names)
+        flags = quality.flags(image, found.labels, found.names, field_of_view_mm=segmenter.field_of_view_mm)
+        for path in targets.labels:
+            write_labels(path, found.labels, source=case)
+        if draw and targets.picture:
+            draw(image, found.labels, targets.picture, names=found.names)
+    except Exception as error:  # the one broad except: a case may fail in any way, the others go on
+        logger.debug("%s", case.id, exc_info=error)
+        with suppress(OSError):
+            targets.remove()
+        code, message = _explain(error)
+        return _result(case, "failed", code=code, message=message, seconds=time.perf_counter() - start)
+    return _result(case, "ok", seconds=time.perf_counter() - start, sizes=sizes, flags=flags)
+
+
+class _Record:
+    """The results so far, mirrored in cases.csv and run.json after every change."""
+
+    def __init__(self, out: Path, segmenter: Segmenter, plan: Plan) -> None:
+        """Start with the results of an earlier run if they are to be kept and were made with the same settings."""
+        settings = {
+            "bundle": segmenter.name,
+            "bundle_version": segmenter.version,
+            "weights_sha256": segmenter.weights_sha256,
+            "formats": list(plan.formats),
+        }
+        self.out = out
+        self.results = {each.id: each for each in _earlier(out, settings)} if plan.resume else {}
+        self.run = {
+            "software": records.software(),
+            **settings,
+            "labels": {str(label): name for label, name in segmenter.names.items()},
+            "arguments": dict(plan.arguments),
+            "started": _now(),
+            "ended": None,
+        }
+
+    def begin(self, *, without: set[str]) -> None:
+        """Begin the files, leaving out what an earlier run says of the cases `without`."""
+        self.results = {each: result for each, result in self.results.items() if each not in without}
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.out} cannot be made ({error.strerror}): choose another OUT") from error
+        self._write()
+
+    def add(self, result: CaseResult) -> None:
+        self.results[result.id] = result
+        self._write()
+
+    def close(self, skipped: Iterator[CaseResult]) -> None:
+        self.results |= {each.id: each for each in skipped}
+        self.run["ended"] = _now()
+        self._write()
+
+    def _write(self) -> None:
+        statuses = [result.status for result in self.results.values()]
+        self.run["cases"] = {status: statuses.count(status) for status in ("ok", "failed", "skipped")}
+        try:
+            records.write_cases(self.out, list(self.results.values()))
+            records.write_run(self.out, self.run)
+        except CaseError as error:  # a disk that is full now may have room after the next case
+            logger.error("%s", error.message)
+
+
+def _earlier(out: Path, settings: Mapping[str, Any]) -> list[CaseResult]:
+    results, before = records.read_cases(out), records.read_run(out)
+    changed = [key for key, value in settings.items() if before.get(key) != value]
+    if results and changed:
+        logger.warning("Other %s than in the run before: every case is segmented again.", ", ".join(changed))
+        return []
+    return results
+
+
+def _finished(case: Case, result: CaseResult | None, targets: Targets) -> bool:
+    """Whether an earlier result is of the same input, and its labels are there and can be read to their end."""
+    if result is None or result.status != "ok" or not all(path.is_file() for path in targets.labels):
+        return False
+    if Path(result.source).resolve() != Path(source_of(case)).resolve():
+        logger.warning("%s is segmented again: the result there was made from %s", case.id, result.source)
+        return False
+    try:
+        for path in targets.labels:
+            read_case(Case(case.id, "image" if path.suffix == ".png" else "nifti", (path,)))
+    except CaseError as error:
+        logger.warning("%s is segmented again: the result there is broken: %s", case.id, error.message)
+        return False
+    return True
+
+
+def _read_ahead(cases: Sequence[Case]) -> Iterator[tuple[Case, Future[Volume]]]:
+    """Each case with its volume to come; the next one is read while the caller works on this one, never more."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+    try:
+        coming: Future[Volume] | None = None
+        for i, case in enumerate(cases):
+            reading = coming or pool.submit(read_case, case)
+            coming = pool.submit(read_case, cases[i + 1]) if i + 1 < len(cases) else None
+            yield case, reading
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _result(case: Case, status: Literal["ok", "failed", "skipped"], **facts: Any) -> CaseResult:
+    return CaseResult(id=case.id, source=source_of(case), status=status, **facts)
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """Code and message of whatever went wrong with a case."""
+    if isinstance(error, CaseError):
+        return error.code, error.message
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        return "OUT_OF_MEMORY", "the case does not fit into memory: crop it, or take a machine with more memory"
+    if isinstance(error, OSError):  # what cannot be read is refused by a code of its own, so this is about writing
+        return "WRITE_FAILED", f"{error}: free some space or check the permissions, then go on with --resume"
+    return "INTERNAL", f"{type(error).__name__}: {error}; please report it with the log of --log-file"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

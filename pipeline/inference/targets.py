@@ -1,0 +1,82 @@
+"""Where the results of a batch go, and what makes a batch refuse to start: nothing is ever written over by surprise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.io.discover import Case
+
+OVERLAYS = "overlays"
+
+
+class Format(StrEnum):
+    """What labels are written as."""
+
+    NIFTI = "nifti"
+    PNG = "png"
+
+    @property
+    def suffix(self) -> str:
+        return ".nii.gz" if self is Format.NIFTI else ".png"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The files of one case: its labels in every format, and a picture to look at (volumes only)."""
+
+    labels: tuple[Path, ...]
+    picture: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.labels, self.picture) if self.picture else self.labels
+
+    def remove(self) -> None:
+        for path in self.files:
+            path.unlink(missing_ok=True)
+
+
+def targets_below(out: Path, cases: Sequence[Case], formats: Sequence[Format] = ()) -> dict[str, Targets]:
+    """Case id -> `out`/<id>.<suffix> in each format (none given: PNG of images, NIfTI of all else), and its picture.
+
+    Raises InputError where an id leads out of `out`, two cases share a file, or a result would replace an input.
+    """
+    owners = {path.resolve(): f"the input {case.id}" for case in cases for path in case.files}
+    targets: dict[str, Targets] = {}
+    for case in cases:
+        targets[case.id] = _targets(out, case, formats)
+        for path in targets[case.id].files:
+            whole = path.resolve()
+            folded = Path(str(whole).casefold())  # to some file systems A.png and a.png are one file
+            if out.resolve() not in whole.parents:
+                raise InputError(f"case {case.id!r} would be written outside of {out}: rename the input")
+            if owner := owners.get(whole) or owners.get(folded):
+                way_out = "rename one of them or choose another OUT"
+                raise InputError(f"{path} of case {case.id} would replace a file of {owner}: {way_out}")
+            owners[folded] = f"case {case.id}"
+    return targets
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise InputError where one of the files is there already."""
+    there = [path for path in paths if path.exists()]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise InputError(f"{there[0]}{more} exists already: --resume keeps finished cases, --overwrite replaces them")
+
+
+def source_of(case: Case) -> str:
+    """The input that a person would name: the file, or the folder of a series."""
+    return str(case.files[0] if len(case.files) == 1 else case.files[0].parent)
+
+
+def _targets(out: Path, case: Case, formats: Sequence[Format]) -> Targets:
+    own = Format.PNG if case.kind == "image" else Format.NIFTI
+    for other in set(formats) - {own}:
+        raise InputError(f"case {case.id} cannot be written as {other}: choose --format {own} or leave it out")
+    picture = None if case.kind == "image" else out / OVERLAYS / f"{case.id}.png"
+    return Targets((out / f"{case.id}{own.suffix}",), picture)

@@ -1,0 +1,210 @@
+"""`evoseg segment` as it is typed: what it leaves, what it says, and its exit status."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipeline.cli import segment as verb
+from pipeline.cli.app import app
+from pipeline.errors import InputError
+
+DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
+AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
+
+
+class Bright:
+    """Stands in for a Segmenter: what is brighter than 100 is kidney."""
+
+    name, version, weights_sha256, spatial_dims, field_of_view_mm = "bright", "1.0", "abc", 3, None
+
+    def __init__(self) -> None:
+        self.names = {1: "kidney"}
+        self.interrupt_at: int | None = None
+        self.bug_at: int | None = None
+        self.calls = 0
+
+    def __call__(self, image):
+        self.calls += 1
+        if self.calls == self.interrupt_at:
+            raise KeyboardInterrupt
+        if self.calls == self.bug_at:
+            raise ZeroDivisionError("a bug of ours")
+        labels = type(image)((image.array > 100).astype(np.uint8), image.affine)
+        return SimpleNamespace(labels=labels, names=self.names)
+
+
+@pytest.fixture
+def segmenter(monkeypatch: pytest.MonkeyPatch) -> Bright:
+    fake = Bright()
+    monkeypatch.setattr(verb, "_segmenter", lambda bundle, device: fake)
+    return fake
+
+
+def write_scan(path: Path) -> None:
+    array = np.full((10, 11, 12), -1000, np.int16)
+    array[3:6, 3:6, 3:7] = 200
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, AFFINE), path)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    for name in ("a", "sub/b"):
+        write_scan(tmp_path / "in" / f"{name}.nii.gz")
+    return tmp_path / "in"
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["segment", *map(str, words), "--bundle", "bright"])
+
+
+def statuses(out: Path) -> dict[str, str]:
+    with (out / "cases.csv").open(newline="") as file:
+        return {row["id"]: row["status"] for row in csv.DictReader(file)}
+
+
+def test_a_folder_becomes_a_folder(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    result = run(scans, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {"a.nii.gz", "sub/b.nii.gz", "overlays/a.png", "overlays/sub/b.png", "cases.csv", "run.json"}
+    assert "2 of 2 done, 0 failed" in result.stderr
+    assert result.stdout == ""
+
+
+def test_run_json_holds_the_command_line(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    run(scans, "-o", tmp_path / "out", "--format", "nifti", "--device", "cpu")
+    arguments = json.loads((tmp_path / "out/run.json").read_text())["arguments"]
+    assert arguments["inputs"] == [str(scans)]
+    assert (arguments["format"], arguments["device"], arguments["bundle"]) == (["nifti"], "cpu", "bright")
+
+
+def test_a_mixed_folder_with_a_broken_file_is_done_but_for_that_file(
+    segmenter: Bright, scans: Path, tmp_path: Path
+) -> None:
+    (scans / "broken.nii.gz").write_bytes(b"\x1f\x8b no gzip")
+    for file in (DEMO / "liver_dicom").glob("*.dcm"):
+        (scans / f"dicom_{file.name}").write_bytes(file.read_bytes())
+    result = run(scans, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    found = statuses(tmp_path / "out")
+    assert found.pop("broken") == "failed"
+    assert sorted(found.values()) == ["ok"] * 3
+    assert "1 x " in result.stderr
+    assert "broken" in result.stderr
+
+
+def test_one_scan_becomes_one_file(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    target = tmp_path / "kidneys.nii.gz"
+    assert run(scans / "a.nii.gz", "-o", target).exit_code == 0
+    assert np.asanyarray(nib.load(target).dataobj).sum() == 3 * 3 * 4
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "kidneys.nii.gz"}
+    assert run(scans / "a.nii.gz", "-o", target).exit_code == 2
+    assert run(scans / "a.nii.gz", "-o", target, "--overwrite").exit_code == 0
+
+
+def two_series(folder: Path) -> list[str]:
+    import pydicom
+
+    uids = ["1.2.3.1", "1.2.3.2"]
+    for series in uids:
+        for file in sorted((DEMO / "liver_dicom").glob("*.dcm"))[:6]:
+            dataset = pydicom.dcmread(file)
+            dataset.SeriesInstanceUID = series
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{series}.{file.stem.lstrip('0')}"
+            folder.mkdir(exist_ok=True)
+            dataset.save_as(folder / f"{series}_{file.name}")
+    return uids
+
+
+def test_two_series_in_one_folder_are_two_cases_and_one_can_be_chosen(segmenter: Bright, tmp_path: Path) -> None:
+    uids = two_series(tmp_path / "in")
+    assert run(tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
+    assert list(statuses(tmp_path / "out").values()) == ["ok", "ok"]
+    refused = run(tmp_path / "in", "-o", tmp_path / "one.nii.gz")
+    assert refused.exit_code == 2
+    assert "--series" in refused.stderr
+    assert run(tmp_path / "in", "-o", tmp_path / "one.nii.gz", "--series", uids[1]).exit_code == 0
+    assert nib.load(tmp_path / "one.nii.gz").shape == (512, 512, 6)
+
+
+def test_results_inside_the_input_folder_are_not_read_again(segmenter: Bright, scans: Path) -> None:
+    assert run(scans, "-o", scans / "labels").exit_code == 0
+    assert run(scans, "-o", scans / "labels", "--overwrite").exit_code == 0
+    assert set(statuses(scans / "labels")) == {"a", "sub/b"}
+    assert run(scans, "-o", scans).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [["nothing-here"], []])
+def test_what_cannot_start_writes_nothing(segmenter: Bright, tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    inputs = [tmp_path / word for word in words] or [tmp_path / "empty"]
+    result = run(*inputs, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("evoseg: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_bundle_nothing_is_written(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(bundle: str, device: str):
+        raise InputError(f"no bundle {bundle}")
+
+    monkeypatch.setattr(verb, "_segmenter", refuse)
+    assert run(scans, "-o", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_results_are_kept_unless_asked(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(scans, "-o", out)
+    refused = run(scans, "-o", out)
+    assert refused.exit_code == 2
+    assert "--resume" in refused.stderr
+    assert "--overwrite" in refused.stderr
+    assert run(scans, "-o", out, "--resume").exit_code == 0
+    assert segmenter.calls == 2
+    assert run(scans, "-o", out, "--overwrite").exit_code == 0
+    assert segmenter.calls == 4
+    assert run(scans, "-o", out, "--resume", "--overwrite").exit_code == 2
+
+
+def test_control_c_leaves_a_record_and_exits_with_130(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    segmenter.interrupt_at = 2
+    result = run(scans, "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "1 of 2 done, 0 failed, 1 not tried" in result.stderr
+    assert statuses(tmp_path / "out") == {"a": "ok", "sub/b": "skipped"}
+
+
+def test_quiet_says_nothing_and_the_log_file_has_the_traceback(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    segmenter.bug_at = 2
+    result = run(scans, "-o", tmp_path / "out", "-q", "--log-file", tmp_path / "log.txt")
+    assert (result.exit_code, result.output) == (1, "")
+    log = (tmp_path / "log.txt").read_text()
+    assert "Traceback" in log
+    assert "a bug of ours" in log
+    segmenter.bug_at = 4
+    shown = run(scans, "-o", tmp_path / "out", "--overwrite").output
+    assert "a bug of ours" in shown
+    assert "Traceback" not in shown
+
+
+def test_the_demo_liver_has_no_bright_kidney_and_is_flagged(segmenter: Bright, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Bright, "__call__", lambda self, image: empty(image, self.names))
+    assert run(DEMO, "-o", tmp_path / "out").exit_code == 0
+    with (tmp_path / "out/cases.csv").open(newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"trunk", "liver_dicom"}
+    assert rows["liver_dicom"]["flags"] == "EMPTY:kidney"
+
+
+def empty(image, names):
+    return SimpleNamespace(labels=type(image)(np.zeros(image.array.shape, np.uint8), image.affine), names=names)

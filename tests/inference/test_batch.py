@@ -1,0 +1,247 @@
+"""A batch does what it can: one bad case stops nothing, nothing is half-written, and a killed run goes on."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from pipeline.errors import CaseError, InputError
+from pipeline.inference import batch
+from pipeline.inference.batch import Plan, segment_folder
+from pipeline.io.discover import find_cases
+from pipeline.io.volume import Volume
+
+AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
+BOX_VOXELS = 3 * 3 * 4
+BOX_ML = BOX_VOXELS * 2 * 2 * 5 / 1000
+
+
+class Threshold:
+    """Stands in for a Segmenter: brighter than 100 is kidney; `behave` is called with the number of the call."""
+
+    name, version, weights_sha256 = "threshold", "1.0", "abc"
+    names = {1: "kidney"}  # noqa: RUF012
+    spatial_dims = 3
+    field_of_view_mm = None
+
+    def __init__(self, behave=lambda call: None) -> None:
+        self.calls, self.behave = 0, behave
+
+    def __call__(self, image: Volume) -> SimpleNamespace:
+        self.calls += 1
+        self.behave(self.calls)
+        return SimpleNamespace(labels=Volume((image.array > 100).astype(np.uint8), image.affine), names=self.names)
+
+
+def raising(error: BaseException, at: int):
+    def behave(call: int) -> None:
+        if call == at:
+            raise error
+
+    return behave
+
+
+def write_scan(path: Path) -> Path:
+    array = np.full((10, 11, 12), -1000, np.int16)
+    array[3:6, 3:6, 3:7] = 200
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, AFFINE), path)
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    for name in ("a", "b", "c"):
+        write_scan(tmp_path / "in" / f"{name}.nii.gz")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "cases.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(out: Path, name: str) -> list[str]:
+    return [row[name] for row in table(out)]
+
+
+def written(out: Path) -> set[str]:
+    return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+
+
+def test_every_case_is_written_on_its_own_grid_and_measured(scans: Path, out: Path) -> None:
+    results = segment_folder(find_cases(scans), Threshold(), out)
+    assert [result.status for result in results] == ["ok"] * 3
+    labels = nib.load(out / "a.nii.gz")
+    assert (labels.affine == AFFINE).all()
+    assert np.asanyarray(labels.dataobj).sum() == BOX_VOXELS
+    assert column(out, "volume_ml_kidney") == [f"{BOX_ML:.6g}"] * 3
+    assert column(out, "status") == ["ok"] * 3
+
+
+def test_a_broken_file_is_refused_by_code_and_the_others_are_done(scans: Path, out: Path) -> None:
+    whole = (scans / "b.nii.gz").read_bytes()
+    (scans / "b.nii.gz").write_bytes(whole[: len(whole) // 2])
+    segment_folder(find_cases(scans), Threshold(), out)
+    assert column(out, "status") == ["ok", "failed", "ok"]
+    assert column(out, "code") == ["", "TRUNCATED", ""]
+    assert written(out) == {"a.nii.gz", "c.nii.gz", "cases.csv", "run.json"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CaseError("WRONG_MODALITY", "an MR scan"), "WRONG_MODALITY"),
+        (MemoryError(), "OUT_OF_MEMORY"),
+        (ZeroDivisionError("a bug"), "INTERNAL"),
+    ],
+)
+def test_whatever_goes_wrong_with_a_case_has_a_code_and_a_message(scans: Path, out: Path, error, code) -> None:
+    segment_folder(find_cases(scans), Threshold(raising(error, at=2)), out)
+    assert column(out, "code") == ["", code, ""]
+    assert column(out, "message")[1]
+
+
+def test_a_full_disk_leaves_no_half_of_a_case_and_the_batch_goes_on(scans: Path, out: Path, monkeypatch) -> None:
+    write = batch.write_labels
+
+    def full(path: Path, *args, **options) -> None:
+        write(path, *args, **options)
+        if path.name == "b.nii.gz":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(batch, "write_labels", full)
+    segment_folder(find_cases(scans), Threshold(), out)
+    assert column(out, "code") == ["", "WRITE_FAILED", ""]
+    assert "No space left" in column(out, "message")[1]
+    assert not (out / "b.nii.gz").exists()
+
+
+def test_a_record_that_cannot_be_written_does_not_stop_the_batch(scans: Path, out: Path, monkeypatch, caplog) -> None:
+    def full(*args) -> None:
+        raise CaseError("WRITE_FAILED", "cases.csv could not be written (disk full)")
+
+    monkeypatch.setattr(batch.records, "write_cases", full)
+    assert [result.status for result in segment_folder(find_cases(scans), Threshold(), out)] == ["ok"] * 3
+    assert "disk full" in caplog.text
+
+
+def test_an_interrupted_run_says_what_it_did_and_is_resumed(scans: Path, out: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        segment_folder(find_cases(scans), Threshold(raising(KeyboardInterrupt(), at=2)), out)
+    assert column(out, "status") == ["ok", "skipped", "skipped"]
+    assert written(out) == {"a.nii.gz", "cases.csv", "run.json"}
+    again = Threshold()
+    results = segment_folder(find_cases(scans), again, out, Plan(resume=True))
+    assert again.calls == 2
+    assert [result.status for result in results] == ["ok"] * 3
+    assert column(out, "status") == ["ok"] * 3
+
+
+def test_a_record_is_there_after_every_case(scans: Path, out: Path) -> None:
+    seen: list[list[str]] = []
+    segment_folder(find_cases(scans), Threshold(), out, report=lambda result: seen.append(column(out, "id")))
+    assert seen == [["a"], ["a", "b"], ["a", "b", "c"]]
+
+
+def test_resuming_takes_a_failed_case_up_again(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(raising(MemoryError(), at=1)), out)
+    again = Threshold()
+    segment_folder(find_cases(scans), again, out, Plan(resume=True))
+    assert again.calls == 1
+    assert sorted(column(out, "status")) == ["ok"] * 3
+
+
+def test_resuming_does_not_trust_a_result_cut_short(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out)
+    whole = (out / "b.nii.gz").read_bytes()
+    (out / "b.nii.gz").write_bytes(whole[:-20])
+    again = Threshold()
+    segment_folder(find_cases(scans), again, out, Plan(resume=True))
+    assert again.calls == 1
+    assert (out / "b.nii.gz").read_bytes() == whole
+
+
+def test_resuming_does_not_trust_other_weights(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out)
+    again = Threshold()
+    again.weights_sha256 = "other"
+    segment_folder(find_cases(scans), again, out, Plan(resume=True))
+    assert again.calls == 3
+
+
+def test_resuming_does_not_trust_a_result_of_another_input(scans: Path, out: Path, tmp_path: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out)
+    write_scan(tmp_path / "other" / "a.nii.gz")
+    again = Threshold()
+    segment_folder(find_cases(tmp_path / "other"), again, out, Plan(resume=True))
+    assert again.calls == 1
+    assert sorted(column(out, "id")) == ["a", "b", "c"]  # the rows of the earlier run are kept
+
+
+def test_existing_results_are_refused_with_both_ways_out(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out)
+    with pytest.raises(InputError, match=r"--resume.*--overwrite"):
+        segment_folder(find_cases(scans), Threshold(), out)
+    again = Threshold()
+    segment_folder(find_cases(scans), again, out, Plan(overwrite=True))
+    assert again.calls == 3
+
+
+def test_an_older_result_does_not_stand_for_a_case_that_fails_now(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out)
+    segment_folder(find_cases(scans), Threshold(raising(MemoryError(), at=1)), out, Plan(overwrite=True))
+    assert not (out / "a.nii.gz").exists()
+    assert (out / "b.nii.gz").exists()
+
+
+def test_the_run_stops_at_the_first_failure_if_asked_to(scans: Path, out: Path) -> None:
+    results = segment_folder(find_cases(scans), Threshold(raising(MemoryError(), at=2)), out, Plan(on_error="stop"))
+    assert [result.status for result in results] == ["ok", "failed", "skipped"]
+    assert "b failed" in column(out, "message")[2]
+
+
+def test_run_json_names_the_weights_the_versions_and_the_counts(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out, Plan(arguments={"device": "cpu"}))
+    run = json.loads((out / "run.json").read_text())
+    assert (run["bundle"], run["bundle_version"], run["weights_sha256"]) == ("threshold", "1.0", "abc")
+    assert run["software"]["numpy"] == np.__version__
+    assert run["cases"] == {"ok": 3, "failed": 0, "skipped": 0}
+    assert run["arguments"] == {"device": "cpu"}
+    assert run["started"] <= run["ended"]
+
+
+def test_a_picture_is_drawn_of_each_volume_and_removed_with_a_failed_one(scans: Path, out: Path) -> None:
+    def draw(image: Volume, labels: Volume, path: Path, *, names) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"picture")
+        if path.stem == "b":
+            raise ZeroDivisionError
+
+    segment_folder(find_cases(scans), Threshold(), out, draw=draw)
+    assert written(out) - {"cases.csv", "run.json"} == {"a.nii.gz", "c.nii.gz", "overlays/a.png", "overlays/c.png"}
+
+
+def test_at_most_one_case_is_read_ahead(scans: Path, out: Path, monkeypatch) -> None:
+    events: list[str] = []
+    read = batch.read_case
+
+    def noted(case):
+        events.append(f"read {case.id}")
+        return read(case)
+
+    monkeypatch.setattr(batch, "read_case", noted)
+    segment_folder(find_cases(scans), Threshold(lambda call: events.append(f"segment {call}")), out)
+    assert events.index("read c") > events.index("segment 1")
