@@ -16,6 +16,7 @@ from typing import Any
 from data_prep.layout import Dataset, Scan
 from data_prep.write import KINDS, write_json
 from pipeline.errors import InputError
+from pipeline.io.refusals import reading
 
 FILE = "provenance.json"
 
@@ -115,5 +116,5 @@ def versions() -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:  # no permission, a bad disk: this case is refused, the others go on
         return hashlib.file_digest(file, "sha256").hexdigest()

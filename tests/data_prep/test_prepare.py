@@ -200,6 +200,19 @@ def test_bad_cases_are_recorded_by_code_and_the_others_go_on(
     assert [case["id"] for case in description(tmp_path / "out")["cases"]] == ["anna"]
 
 
+def test_a_source_file_that_cannot_be_opened_is_one_bad_case(
+    pairs_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *mode: str) -> object:
+        if path.name == "bert_ct.nii.gz":
+            raise PermissionError(13, "Permission denied")
+        return open(path, *mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    prepared = run(pairs_source, tmp_path / "out")
+    assert prepared.failed["bert"].code == "UNREADABLE" and prepared.written == ["anna", "carl"]
+
+
 def test_a_case_that_turned_bad_leaves_nothing_stale(
     pairs_source: Path, tmp_path: Path, write: Callable[..., Path]
 ) -> None:
