@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -203,10 +204,12 @@ def test_bad_cases_are_recorded_by_code_and_the_others_go_on(
 def test_a_source_file_that_cannot_be_opened_is_one_bad_case(
     pairs_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, *mode: str) -> object:
+    really_open = Path.open
+
+    def refuse(path: Path, *mode: Any, **settings: Any) -> Any:
         if path.name == "bert_ct.nii.gz":
             raise PermissionError(13, "Permission denied")
-        return open(path, *mode)
+        return really_open(path, *mode, **settings)
 
     monkeypatch.setattr(Path, "open", refuse)
     prepared = run(pairs_source, tmp_path / "out")
