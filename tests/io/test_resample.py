@@ -13,7 +13,7 @@ def test_it_equals_torch_with_antialias(n_in, n_out):
     theirs = torch.nn.functional.interpolate(
         torch.from_numpy(image)[None, None], size=(n_out, 4), mode="bilinear", antialias=True
     )
-    np.testing.assert_allclose(resize_matrix(n_in, n_out) @ image, theirs[0, 0], atol=1e-5)
+    np.testing.assert_allclose(resize_matrix(n_in, n_out) @ image, theirs[0, 0], atol=5e-5)
 
 
 def test_equal_sizes_give_the_identity_and_constants_stay():

@@ -1,0 +1,121 @@
+"""A bundle as a callable: an image on its own grid in, labels on that very grid out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor, nn
+
+from pipeline.data.roots import bundle as find_bundle
+from pipeline.errors import CaseError, InputError
+from pipeline.inference.export import label_volume
+from pipeline.inference.slices import AxialSliceInferer
+from pipeline.io.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """labels: uint8, shape and affine (the same object) of the image; names: label value -> name, background left out."""
+
+    labels: Volume
+    names: dict[int, str]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Segmenter:
+    """A trained network with what its bundle says about it. Made by `from_bundle`, called with one image after another.
+
+    intensity: the bundle's dictionary transform of {"image": tensor}, the same as in training.
+    names: label value -> name. field_of_view_mm: in-plane width of the scans that training covered, None if it does not
+    matter. weights_sha256: of the file, for the record of a run.
+    """
+
+    network: nn.Module
+    inferer: AxialSliceInferer
+    intensity: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    device: torch.device
+    name: str
+    version: str
+    weights_sha256: str
+    names: dict[int, str]
+    modality: str
+    field_of_view_mm: tuple[float, float] | None
+
+    @classmethod
+    def from_bundle(cls, bundle: str | Path, *, device: str = "auto") -> Segmenter:
+        """Load a bundle by name or folder; InputError when it is not there, not whole, or the device is not."""
+        root = Path(find_bundle(bundle))
+        metadata = json.loads((root / "configs" / "metadata.json").read_text())
+        formats = metadata["network_data_format"]
+        image = formats["inputs"]["image"]
+        where = _device(device)
+        parser = _parse(root / "configs" / "inference.yaml")
+        network, weights = parser.get_parsed_content("network_def"), root / "models" / "model.pt"
+        if not weights.is_file():
+            raise InputError(f"{weights} is missing: the bundle has no trained weights; train it or fetch the whole bundle")
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        fov = image.get("field_of_view_mm")
+        return cls(
+            network=network.to(where).eval().requires_grad_(False),
+            inferer=parser.get_parsed_content("inferer"),
+            intensity=parser.get_parsed_content("intensity"),
+            device=where,
+            name=root.name,
+            version=metadata["version"],
+            weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+            names={int(k): v for k, v in formats["outputs"]["pred"]["channel_def"].items() if int(k) > 0},
+            modality=image["modality"],
+            field_of_view_mm=(float(fov[0]), float(fov[1])) if fov else None,
+        )
+
+    @property
+    def spatial_dims(self) -> int:
+        """Dimensions of the image that the bundle takes: 3 for volumes, 2 for photographs."""
+        return self.inferer.spatial_dims
+
+    def __call__(self, image: Volume) -> Segmentation:
+        """Segment one image. CaseError: WRONG_DIMENSION, COLOUR, OUT_OF_MEMORY."""
+        if image.spatial_dims != self.spatial_dims:
+            raise CaseError(
+                "WRONG_DIMENSION",
+                f"the image has {image.spatial_dims} dimensions, {self.name} takes {self.spatial_dims}: choose another bundle",
+            )
+        if image.array.ndim > image.spatial_dims:
+            raise CaseError("COLOUR", f"the image has {image.array.shape[-1]} channels, {self.name} takes one: convert it to grey")
+        try:
+            with torch.inference_mode():
+                labels = label_volume(
+                    image, self.network, intensity=self.intensity, inferer=self.inferer, device=self.device
+                )
+        except torch.cuda.OutOfMemoryError as error:
+            raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
+        return Segmentation(labels=labels, names=self.names)
+
+
+def _parse(config: Path) -> ConfigParser:
+    parser = ConfigParser()
+    with warnings.catch_warnings():  # MONAI warns that configs are code; the command line says so where it matters
+        warnings.simplefilter("ignore", UserWarning)
+        parser.read_config(str(config))
+        parser.parse(True)
+    return parser
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"--device {name} is not a device: use auto, cpu or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu")
+    return device

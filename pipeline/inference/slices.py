@@ -1,0 +1,102 @@
+r"""A 2-D network on a volume: axial slices go to the network's square grid, distance maps come back to the volume's.
+
+A slice of X x Y pixels is centred in a square with the field of view of its longer side, filled with air, and resampled
+to size x size. With the matrices of io/resample.py restricted to the columns where the slice lies (A along X, B along Y)
+and p the value of air, padding and resampling are one product, because the rows of the whole matrix sum to one:
+
+    I_net = p + A (I - p) B^T            phi = C phi_net D^T                                                (1)
+
+Only the sign of phi decides, the rows of C and D are non-negative, and so a slice whose phi_net has no positive value
+cannot have one on the volume's grid either: it is not resampled at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+
+from pipeline.io.resample import resize_matrix
+
+
+class SquareGrid:
+    """The two maps (1) between slices of one shape and the network's grid.
+
+    shape: (X, Y) of the slice; spacing: of its pixels (any unit), so that a field of non-square pixels stays undistorted.
+    flips: axes along which the slice runs against the network's convention; they are folded into the matrices, so a flip
+        costs nothing.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        size: int,
+        *,
+        spacing: tuple[float, float] = (1.0, 1.0),
+        flips: tuple[bool, bool] = (False, False),
+        device: torch.device | str = "cpu",
+    ) -> None:
+        field = max(n * s for n, s in zip(shape, spacing, strict=True))
+        whole = [max(n, round(field / s)) for n, s in zip(shape, spacing, strict=True)]
+        starts = [(w - n) // 2 for w, n in zip(whole, shape, strict=True)]
+        self._down = [_columns(w, size, b, n, f) for w, b, n, f in zip(whole, starts, shape, flips, strict=True)]
+        self._up = [_rows(size, w, b, n, f) for w, b, n, f in zip(whole, starts, shape, flips, strict=True)]
+        self._down = [torch.from_numpy(m).to(device) for m in self._down]
+        self._up = [torch.from_numpy(m).to(device) for m in self._up]
+
+    def to_network(self, slices: Tensor, air: float) -> Tensor:
+        """(..., X, Y) -> (..., size, size), `air` outside."""
+        return self._down[0] @ (slices - air) @ self._down[1].T + air
+
+    def to_volume(self, distances: Tensor) -> Tensor:
+        """(..., size, size) -> (..., X, Y)."""
+        return self._up[0] @ distances @ self._up[1].T
+
+
+def _columns(whole: int, size: int, start: int, n: int, flip: bool) -> np.ndarray:
+    matrix = resize_matrix(whole, size)[:, start : start + n]
+    return np.ascontiguousarray(matrix[:, ::-1] if flip else matrix)
+
+
+def _rows(size: int, whole: int, start: int, n: int, flip: bool) -> np.ndarray:
+    matrix = resize_matrix(size, whole)[start : start + n]
+    return np.ascontiguousarray(matrix[::-1] if flip else matrix)
+
+
+class AxialSliceInferer(Inferer):
+    """Runs a 2-D network over the axial slices of a volume and returns its distance maps on the volume's grid.
+
+    size: side of the network's square input; air: the value of air after intensity scaling; batch_size: slices at once.
+    """
+
+    spatial_dims = 3  # of the image it takes
+
+    def __init__(self, *, size: int = 200, air: float = -1.0, batch_size: int = 8) -> None:
+        super().__init__()
+        self.size, self.air, self.batch_size = size, air, batch_size
+
+    def __call__(
+        self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, spacing: tuple[float, float] = (1.0, 1.0), **kwargs: Any
+    ) -> Tensor:
+        """(1, C, X, Y, S) in RAS+ order, intensities scaled -> (1, C_out, X, Y, S)."""
+        if inputs.ndim != 5 or inputs.shape[0] != 1:
+            raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be one volume (1, C, X, Y, S)")
+        grid = square_grid(tuple(inputs.shape[2:4]), self.size, spacing, (False, False), str(inputs.device))
+        slices = torch.as_tensor(inputs)[0].movedim(-1, 0)
+        maps = [
+            grid.to_volume(network(grid.to_network(batch, self.air), *args, **kwargs)) for batch in slices.split(self.batch_size)
+        ]
+        return torch.cat(maps).movedim(0, -1)[None]
+
+
+@lru_cache(maxsize=8)
+def square_grid(
+    shape: tuple[int, int], size: int, spacing: tuple[float, float], flips: tuple[bool, bool], device: str
+) -> SquareGrid:
+    """SquareGrid, kept: the scans of a batch share few shapes."""
+    return SquareGrid(shape, size, spacing=spacing, flips=flips, device=device)
