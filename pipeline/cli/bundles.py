@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ import typer
 
 from pipeline.data import roots
 from pipeline.errors import InputError
+
+WIDTH_IN_A_PIPE = 200  # so that a script's grep finds whole cells
 
 bundles = typer.Typer(add_completion=False, help="List the bundles; show a model card; verify a bundle.")
 
@@ -26,13 +29,13 @@ def listing(ctx: typer.Context) -> None:
         raise InputError(
             f"no bundles in {', '.join(map(str, roots.search_path()))}: set EVOSEG_BUNDLES to their folder"
         )
-    table = Table("name", "version", "task", "score", "size", "licence", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    table.columns[0].min_width = max(map(len, found))
+    table = Table("name", "version", "size", "score", "task", "licence", box=None, pad_edge=False)
+    for column in table.columns[:3]:
+        column.no_wrap = True
     for name, folder in found.items():
         meta = roots.metadata(folder)
-        table.add_row(name, meta.get("version"), meta.get("task"), score(meta), size(folder), licence(folder))
-    Console().print(table)
+        table.add_row(name, meta.get("version"), size(folder), score(meta), meta.get("task"), licence(folder))
+    Console(width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE).print(table)
 
 
 @bundles.command()
@@ -78,7 +81,8 @@ def size(folder: Path) -> str:
 
 
 def licence(folder: Path) -> str:
-    """The first line of the bundle's licence."""
-    path = folder / "LICENSE"
-    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-    return next((line.strip() for line in lines if line.strip()), "none")
+    """The first line of what binds the weights: the licence of the data that they come from, else the bundle's own."""
+    for path in (folder / "docs" / "data_license.txt", folder / "LICENSE"):
+        if path.is_file() and (text := path.read_text(encoding="utf-8").strip()):
+            return text.split("\n")[0]
+    return "none"

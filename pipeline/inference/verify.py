@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def reason(error: BaseException) -> str:
     """The exception that began a chain, in a line: MONAI wraps what a component raises in long RuntimeErrors."""
     while error.__cause__ is not None and not isinstance(error, InputError):
         error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return textwrap.shorten(f"{type(error).__name__}: {error}", width=300, placeholder=" ...")
 
 
 @contextmanager
