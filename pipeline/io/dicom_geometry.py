@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 FEWEST_SLICES = 3  # two slices have one distance, and nothing to compare it with
-_GAP_TOLERANCE = 0.1  # of the median distance between neighbours
+_GAP_TOLERANCE = 0.2  # of the median distance between neighbours: 0.625 mm is written as 0.6 and 0.7
 _DRIFT_TOLERANCE = 0.25  # of a voxel: a slice's distance from its place on the regular grid
 _DUPLICATE_TOLERANCE = 0.01  # of the median distance, which is taken among
 _SAME_MM = 1e-3  # those above this

@@ -35,8 +35,8 @@ def read_metaimage(path: Path) -> Volume:
     import SimpleITK as sitk
 
     with reading(path):
-        _check_written_geometry(path)
         reader = _header(path)
+        _check_written_geometry(path)
         affine = _affine(reader)
         check_affine(affine, path)
         try:

@@ -97,18 +97,20 @@ def _read_header(file: BinaryIO, path: Path) -> Nifti1Header:
     from nibabel.spatialimages import HeaderDataError
 
     start = file.read(_LARGEST_HEADER)
-    kind = Nifti2Header if 540 in (int.from_bytes(start[:4], order) for order in ("little", "big")) else Nifti1Header
-    if len(start) < kind.sizeof_hdr:
+    kinds = {Nifti1Header.sizeof_hdr: Nifti1Header, Nifti2Header.sizeof_hdr: Nifti2Header}
+    sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")} & kinds.keys()
+    if len(start) < max(sizes, default=4):
         raise truncated(path, f"{len(start)} bytes are no NIfTI header")
-    header = kind.from_fileobj(BytesIO(start))
-    if not header["magic"].item().startswith(b"n+"):
-        message = f"{path} is not a NIfTI file of one piece: convert it to .nii.gz"
-        raise CaseError("UNREADABLE", message)
+    if not sizes:
+        raise CaseError("UNREADABLE", f"{path} is not a NIfTI file: check it or export it again")
     try:
+        header = kinds[sizes.pop()].from_fileobj(BytesIO(start))
         header.get_data_dtype()
         header.get_slope_inter()
     except HeaderDataError as error:
-        raise CaseError("UNSUPPORTED_PIXELS", f"{path}: {error}: save it with numbers as voxels") from error
+        raise CaseError("UNSUPPORTED_PIXELS", f"{path} has a header out of the norm ({error}): save it anew") from error
+    if not header["magic"].item().startswith(b"n+"):
+        raise CaseError("UNREADABLE", f"{path} is one half of a NIfTI file of two: convert it to .nii.gz")
     return header
 
 

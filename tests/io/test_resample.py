@@ -38,7 +38,9 @@ def test_only_the_named_axes_change():
     volume = np.random.default_rng(0).normal(size=(6, 5, 4)).astype(np.float32)
     out = resize(volume, (3, 8), axes=(0, 2))
     assert out.shape == (3, 5, 8)
-    np.testing.assert_allclose(out, np.einsum("ai,ijk,bk->ajb", resize_matrix(6, 3), volume, resize_matrix(4, 8)), atol=1e-5)
+    np.testing.assert_allclose(
+        out, np.einsum("ai,ijk,bk->ajb", resize_matrix(6, 3), volume, resize_matrix(4, 8)), atol=1e-5
+    )
 
 
 def test_an_empty_axis_is_refused():
