@@ -1,4 +1,4 @@
-"""A series becomes a volume only where its slices make one; the position of every voxel is derived from DICOM C.7.6.2."""
+"""A series becomes a volume only where its slices make one; each voxel lies where DICOM (C.7.6.2) puts it."""
 
 from __future__ import annotations
 
