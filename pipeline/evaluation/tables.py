@@ -14,11 +14,11 @@ from pipeline.evaluation.folder import Evaluation
 from pipeline.evaluation.statistics import RESAMPLES, SEED, Description, describe
 from pipeline.io.table import write_table
 from pipeline.io.whole_file import whole_file
-from pipeline.metrics.overlap import Overlap
+from pipeline.metrics.overlap import Overlap, Status
 
 COLUMNS = ("case", "label", "metric", "value", "unit", "status")
 METRICS = ("dice", "iou")
-STATUSES = ("ok", "missed", "false_alarm", "both_empty")
+STATUSES: tuple[Status, ...] = ("ok", "missed", "false_alarm", "both_empty")
 NOTE = (
     "Dice and IoU: a share of 1. Missed (the label is in the reference only) and false alarm (in the prediction only) "
     "count as 0; cases where both are empty have no score and are left out of n. 95 %: bootstrap interval of the mean "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -55,8 +55,10 @@ class Plan:
 def planned(cases: Sequence[Case], out: Path, plan: Plan) -> dict[str, Targets]:
     """Case id -> the files that `segment_folder` will write. Raises InputError as it does; writes nothing."""
     targets = targets_below(out, cases, plan.formats)
-    if not (plan.resume or plan.overwrite):
-        refuse_existing([out / records.CASES_FILE, out / records.RUN_FILE])
+    record = out / records.CASES_FILE
+    is_ours = plan.resume and record.exists()  # else there is nothing to resume, and the files are somebody's
+    if not (is_ours or plan.overwrite):
+        refuse_existing([record, out / records.RUN_FILE])
         refuse_existing(path for each in targets.values() for path in each.files)
     return targets
 
@@ -109,11 +111,16 @@ def segment_case(
     """Segment one case and write its files, all or none; whatever goes wrong becomes a result that says so."""
     start = time.perf_counter()
     try:
-        targets.remove()  # an older result must not stand for a case that fails now
         image = read()
         found = segmenter(image)
         sizes = quality.sizes(found.labels, found.names)
-        flags = quality.flags(image, found.labels, found.names, field_of_view_mm=segmenter.field_of_view_mm)
+        flags = quality.flags(
+            image,
+            found.labels,
+            found.names,
+            modality=segmenter.modality,
+            field_of_view_mm=segmenter.field_of_view_mm,
+        )
         for path in targets.labels:
             write_labels(path, found.labels, source=case)
         if draw and targets.picture:
@@ -121,7 +128,7 @@ def segment_case(
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on
         logger.debug("%s", case.id, exc_info=error)
         with suppress(OSError):
-            targets.remove()
+            targets.remove()  # no half of this result, and no older one that would stand for a case that failed
         code, message = _explain(error)
         return _result(case, "failed", code=code, message=message, seconds=time.perf_counter() - start)
     return _result(case, "ok", seconds=time.perf_counter() - start, sizes=sizes, flags=flags)
@@ -145,6 +152,7 @@ class _Record:
             **settings,
             "labels": {str(label): name for label, name in segmenter.names.items()},
             "arguments": dict(plan.arguments),
+            "device": str(segmenter.device),
             "started": _now(),
             "ended": None,
         }
@@ -202,7 +210,7 @@ def _finished(case: Case, result: CaseResult | None, targets: Targets) -> bool:
     return True
 
 
-def _read_ahead(cases: Sequence[Case]) -> Iterator[tuple[Case, Future[Volume]]]:
+def _read_ahead(cases: Sequence[Case]) -> Generator[tuple[Case, Future[Volume]], None, None]:
     """Each case with its volume to come; the next one is read while the caller works on this one, never more."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
     try:
@@ -223,7 +231,7 @@ def _explain(error: Exception) -> tuple[str, str]:
     """Code and message of whatever went wrong with a case."""
     if isinstance(error, CaseError):
         return error.code, error.message
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+    if isinstance(error, MemoryError):
         return "OUT_OF_MEMORY", "the case does not fit into memory: crop it, or take a machine with more memory"
     if isinstance(error, OSError):  # what cannot be read is refused by a code of its own, so this is about writing
         return "WRITE_FAILED", f"{error}: free some space or check the permissions, then go on with --resume"

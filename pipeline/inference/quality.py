@@ -7,7 +7,7 @@ FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
 HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
                        missing rescale intercept, no CT)
 
-A flag never stops a case. FIELD_OF_VIEW, FEW_SLICES and HU_RANGE are about CT volumes, not about images.
+A flag never stops a case. FIELD_OF_VIEW and FEW_SLICES are about volumes, HU_RANGE about what should be a CT volume.
 """
 
 from __future__ import annotations
@@ -39,10 +39,24 @@ def sizes(labels: Volume, names: Mapping[int, str]) -> dict[str, float]:
 
 
 def flags(
-    image: Volume, labels: Volume, names: Mapping[int, str], *, field_of_view_mm: tuple[float, float] | None = None
+    image: Volume,
+    labels: Volume,
+    names: Mapping[int, str],
+    *,
+    modality: str,
+    field_of_view_mm: tuple[float, float] | None = None,
 ) -> tuple[str, ...]:
-    """The flags above that hold for this case; `field_of_view_mm` is the trained (least, greatest) in-plane side."""
-    return (*_label_flags(labels.array, names), *_scan_flags(image, field_of_view_mm))
+    """The flags above that hold for this case.
+
+    modality: what the bundle takes.  field_of_view_mm: the least and greatest in-plane side of the scans that it was
+    trained on.
+    """
+    found = [*_label_flags(labels.array, names)]
+    if image.spatial_dims == 3:
+        found += _scan_flags(image, field_of_view_mm)
+        if modality == "CT" and not _has_air(image.array):
+            found.append("HU_RANGE")
+    return tuple(found)
 
 
 def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Iterator[str]:
@@ -59,8 +73,6 @@ def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Itera
 
 
 def _scan_flags(image: Volume, field_of_view_mm: tuple[float, float] | None) -> Iterator[str]:
-    if image.spatial_dims != 3:
-        return
     slices = int(np.argmax(np.abs(image.affine[2, :3])))  # the array axis that runs along the patient
     sides = [n * step for n, step in zip(image.spatial_shape, image.spacing_mm, strict=True)]
     widest = max(side for axis, side in enumerate(sides) if axis != slices)  # slices are padded to a square
@@ -68,9 +80,11 @@ def _scan_flags(image: Volume, field_of_view_mm: tuple[float, float] | None) -> 
         yield "FIELD_OF_VIEW"
     if image.spatial_shape[slices] < MIN_SLICES:
         yield "FEW_SLICES"
-    sample = image.array[::2, ::2, ::2]  # one voxel of eight tells as much about the range
-    if np.mean((sample > AIR_HU[0]) & (sample < AIR_HU[1])) < MIN_AIR_SHARE:
-        yield "HU_RANGE"
+
+
+def _has_air(array: NDArray) -> bool:
+    sample = array[::2, ::2, ::2]  # one voxel of eight tells as much
+    return bool(np.mean((sample > AIR_HU[0]) & (sample < AIR_HU[1])) >= MIN_AIR_SHARE)
 
 
 def _word(name: str) -> str:

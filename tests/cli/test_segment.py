@@ -23,7 +23,8 @@ AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 class Bright:
     """Stands in for a Segmenter: what is brighter than 100 is kidney."""
 
-    name, version, weights_sha256, spatial_dims, field_of_view_mm = "bright", "1.0", "abc", 3, None
+    name, version, weights_sha256, device = "bright", "1.0", "abc", "cpu"
+    spatial_dims, modality, field_of_view_mm = 3, "CT", None
 
     def __init__(self) -> None:
         self.names = {1: "kidney"}
@@ -165,7 +166,9 @@ def test_without_the_bundle_nothing_is_written(scans: Path, tmp_path: Path, monk
 def test_existing_results_are_kept_unless_asked(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(scans, "-o", out)
-    refused = run(scans, "-o", out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb, "_segmenter", lambda *_: pytest.fail("loaded the network for nothing"))
+        refused = run(scans, "-o", out)
     assert refused.exit_code == 2
     assert "--resume" in refused.stderr
     assert "--overwrite" in refused.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +29,7 @@ class Threshold:
 
     name, version, weights_sha256 = "threshold", "1.0", "abc"
     names = {1: "kidney"}  # noqa: RUF012
-    spatial_dims = 3
+    spatial_dims, modality, device = 3, "CT", "cpu"
     field_of_view_mm = None
 
     def __init__(self, behave=lambda call: None) -> None:
@@ -200,6 +201,14 @@ def test_existing_results_are_refused_with_both_ways_out(scans: Path, out: Path)
     assert again.calls == 3
 
 
+def test_resuming_does_not_touch_files_that_no_run_has_recorded(scans: Path, out: Path) -> None:
+    write_scan(out / "a.nii.gz")
+    before = (out / "a.nii.gz").read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        segment_folder(find_cases(scans), Threshold(), out, Plan(resume=True))
+    assert (out / "a.nii.gz").read_bytes() == before
+
+
 def test_an_older_result_does_not_stand_for_a_case_that_fails_now(scans: Path, out: Path) -> None:
     segment_folder(find_cases(scans), Threshold(), out)
     segment_folder(find_cases(scans), Threshold(raising(MemoryError(), at=1)), out, Plan(overwrite=True))
@@ -214,12 +223,12 @@ def test_the_run_stops_at_the_first_failure_if_asked_to(scans: Path, out: Path) 
 
 
 def test_run_json_names_the_weights_the_versions_and_the_counts(scans: Path, out: Path) -> None:
-    segment_folder(find_cases(scans), Threshold(), out, Plan(arguments={"device": "cpu"}))
+    segment_folder(find_cases(scans), Threshold(), out, Plan(arguments={"device": "auto"}))
     run = json.loads((out / "run.json").read_text())
     assert (run["bundle"], run["bundle_version"], run["weights_sha256"]) == ("threshold", "1.0", "abc")
     assert run["software"]["numpy"] == np.__version__
     assert run["cases"] == {"ok": 3, "failed": 0, "skipped": 0}
-    assert run["arguments"] == {"device": "cpu"}
+    assert (run["arguments"], run["device"]) == ({"device": "auto"}, "cpu")
     assert run["started"] <= run["ended"]
 
 
@@ -242,6 +251,10 @@ def test_at_most_one_case_is_read_ahead(scans: Path, out: Path, monkeypatch) -> 
         events.append(f"read {case.id}")
         return read(case)
 
+    def slow(call: int) -> None:
+        time.sleep(0.1)  # time enough to read all of them
+        events.append(f"segment {call}")
+
     monkeypatch.setattr(batch, "read_case", noted)
-    segment_folder(find_cases(scans), Threshold(lambda call: events.append(f"segment {call}")), out)
-    assert events.index("read c") > events.index("segment 1")
+    segment_folder(find_cases(scans), Threshold(slow), out)
+    assert events == ["read a", "read b", "segment 1", "read c", "segment 2", "segment 3"]

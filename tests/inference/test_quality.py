@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.inference.quality import flags, sizes
+from pipeline.inference import quality
+from pipeline.inference.quality import sizes
 from pipeline.io.volume import Volume
 
 NAMES = {1: "kidney", 2: "kidney tumour"}
+
+
+def flags(*case, modality="CT", **options) -> tuple[str, ...]:
+    return quality.flags(*case, modality=modality, **options)
 
 
 def scan(shape=(20, 30, 12), spacing_mm=(10.0, 10.0, 5.0), low=-1000, high=300) -> Volume:
@@ -78,6 +83,11 @@ def test_the_slices_are_found_whichever_axis_they_lie_along() -> None:
 def test_values_without_air_are_hardly_hounsfield_units(low: int, high: int) -> None:
     image = scan(low=low, high=high)
     assert flags(image, labelled(image, label1=INSIDE), {1: "kidney"}) == ("HU_RANGE",)
+
+
+def test_only_a_ct_has_to_look_like_one() -> None:
+    image = scan(low=0, high=2000)
+    assert flags(image, labelled(image, label1=INSIDE), {1: "kidney"}, modality="MR") == ()
 
 
 def test_padding_outside_the_circle_does_not_pass_for_air() -> None:
