@@ -124,6 +124,15 @@ def test_one_odd_slice_refuses_the_series_by_code(tmp_path, write_series, code, 
     assert refusal([*files[:2], odd[2], *files[3:]]) == code
 
 
+def test_an_emptied_sop_class_is_looked_up_in_the_files_own_header(tmp_path, write_series):
+    files = write_series(tmp_path, STACK, SOPClassUID="")
+    assert read_series(files).array.shape == (6, 4, N)
+    dataset = pydicom.dcmread(files[2])
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.SegmentationStorage
+    dataset.save_as(files[2])
+    assert refusal(files) == "NOT_AN_IMAGE"
+
+
 def test_slices_of_another_size_are_mixed_geometry(tmp_path, write_series):
     files = write_series(tmp_path / "a", STACK)
     odd = write_series(tmp_path / "b", STACK[:, :3])

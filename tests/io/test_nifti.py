@@ -79,7 +79,9 @@ def test_without_a_source_the_affine_is_kept_to_float32(tmp_path, scan):
 def test_equal_volumes_give_equal_bytes_whatever_the_file_is_called(tmp_path, scan):
     for name in ("a.nii.gz", "another.nii.gz"):
         write_nifti(tmp_path / name, Volume(scan, OBLIQUE))
-    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "another.nii.gz").read_bytes()
+    content = (tmp_path / "a.nii.gz").read_bytes()
+    assert content == (tmp_path / "another.nii.gz").read_bytes()
+    assert content[4:8] == bytes(4)  # the time in a gzip header
 
 
 def test_labels_for_another_grid_are_not_written(tmp_path, scan):
@@ -129,6 +131,17 @@ def test_a_plain_file_cut_short_and_a_wrong_checksum_are_refused(tmp_path, scan)
     packed[-6] ^= 1
     (tmp_path / "b.nii.gz").write_bytes(packed)
     assert refusal(tmp_path / "b.nii.gz") == "TRUNCATED"
+
+
+@pytest.mark.parametrize("kept", [-1, -8])
+def test_a_file_with_bytes_behind_the_voxels_is_read_to_its_checksum(tmp_path, scan, kept):
+    behind = np.random.default_rng(1).bytes(1 << 21)
+    content = save(tmp_path / "a.nii", scan).read_bytes() + behind
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(content))
+    assert np.array_equal(read_nifti(path).array, scan)
+    path.write_bytes(gzip.compress(content)[:kept])
+    assert refusal(path) == "TRUNCATED"
 
 
 def test_a_header_that_promises_terabytes_is_refused_before_memory_is_taken(tmp_path, scan):
