@@ -94,6 +94,14 @@ def test_an_input_error_is_a_sentence_on_stderr_and_exit_status_2(monkeypatch: p
     assert (result.exit_code, result.stderr, result.stdout) == (2, "evoseg: no such folder\n", "")
 
 
+@pytest.mark.parametrize(("flag", "shown"), [("-v", True), ("--resume", False)])
+def test_the_traceback_of_a_refusal_is_shown_with_v_only(tmp_path: Path, flag: str, shown: bool) -> None:
+    arguments = ["segment", str(tmp_path / "missing"), "-o", str(tmp_path / "out"), "--bundle", "none", flag]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert ("Traceback" in result.stderr) == shown
+
+
 def test_a_mistyped_verb_is_answered_with_the_near_one() -> None:
     result = CliRunner().invoke(app, ["segmnt"])
     assert result.exit_code == 2

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import logging
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from pipeline.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 # verb -> (its module, which holds a function or a Typer of the verb's name; its line in the help)
 VERBS: dict[str, tuple[str, str]] = {
@@ -28,7 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
 class LazyGroup(TyperGroup):
     """A group that knows its verbs by name and help line, and imports one only to run it.
 
-    InputError becomes a sentence on stderr and exit status 2; its traceback is logged at DEBUG (-v).
+    InputError becomes a sentence on stderr and exit status 2; cli/logs.py shows its traceback with -v.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -43,7 +40,6 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            logger.debug("raised here", exc_info=True)
             typer.echo(f"evoseg: {error}", err=True)
             raise typer.Exit(2) from error
 

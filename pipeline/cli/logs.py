@@ -31,6 +31,9 @@ def messages(
         logger.addHandler(handler)
     try:
         yield
+    except InputError:
+        logger.debug("Refused here:", exc_info=True)  # the sentence alone is told by cli/app.py
+        raise
     finally:
         logger.setLevel(before)
         for handler in handlers:

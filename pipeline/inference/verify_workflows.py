@@ -97,7 +97,7 @@ def arguments(found: Any) -> dict[str, Any]:
 
 def made_up_dataset(folder: Path) -> None:
     """Four patients with a ball each, in the layout of `evoseg prepare`."""
-    x, y, z = np.ogrid[-8:8, -8:8, -8:8]
+    x, y, z = np.ogrid[-16:16, -16:16, -8:8]
     ball = x**2 + y**2 + z**2 < 36
     arrays = {"image": ball * np.int16(100), "label": ball * np.uint8(1), "distance": signed_distance(ball)}
     cases = []
