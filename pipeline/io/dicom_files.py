@@ -30,7 +30,13 @@ class DicomFile:
     series: str = ""
     sop_class: str = ""
     series_number: str = "0"
-    is_slice: bool = False  # it may belong together with others; False for pictures and for what is not understood
+    is_picture: bool = False
+    is_placed: bool = False  # it has a position in the patient
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it may belong together with other files; False for pictures and for what is not understood."""
+        return not self.is_picture and (bool(self.series) or self.is_placed)
 
 
 def scan_file(path: Path) -> DicomFile | None:
@@ -47,8 +53,8 @@ def scan_file(path: Path) -> DicomFile | None:
             series=str(header.get("SeriesInstanceUID") or ""),
             sop_class=sop_class_of(header),
             series_number=str(header.get("SeriesNumber") or 0),
-            is_slice=not is_picture(header)
-            and bool(header.get("SeriesInstanceUID") or header.get("ImagePositionPatient")),
+            is_picture=is_picture(header),
+            is_placed=bool(header.get("ImagePositionPatient")),
         )
     except DECODE_ERRORS:
         return DicomFile()  # reading it will say what is wrong

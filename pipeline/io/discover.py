@@ -18,7 +18,7 @@ from pipeline.io.walk import Entry, walk
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["dicom", "nifti", "metaimage", "image", "unreadable"]
+Kind = Literal["dicom", "nifti", "metaimage", "image", "dicom_image", "unreadable"]
 
 _SUFFIXES: dict[str, Kind] = {
     ".nii.gz": "nifti", ".nii": "nifti",
@@ -36,7 +36,7 @@ class Case:
     """One thing to segment.
 
     id: its name, a relative path with "/" that is safe to write under, unique in its list also without regard to case.
-    kind: the reader; "unreadable" is a folder that could not be listed.
+    kind: the reader; "dicom_image" is one DICOM picture, "unreadable" a folder that could not be listed.
     files: the file, or the files of one DICOM series.
     notes: the choices that discovery made.
     """
@@ -45,6 +45,11 @@ class Case:
     kind: Kind
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is two-dimensional, as far as the headers tell: its labels are a .png."""
+        return self.kind in ("image", "dicom_image")
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def find_cases(roots: Path | Sequence[Path], *, series: str | None = None) -> li
 
 def read_case(case: Case) -> Volume:
     """The scan of `case` on its own grid. CaseError with a code for all that is no scan or cannot be trusted."""
-    if case.kind == "dicom":
+    if case.kind in ("dicom", "dicom_image"):
         from pipeline.io.dicom_series import read_series
 
         return read_series(case.files)
@@ -144,7 +149,8 @@ def _dicom_cases(scanned: Sequence[tuple[Entry, DicomFile]]) -> list[_Found]:
     for entry, header in scanned:
         if not header.is_slice:
             names = _names(entry, _kind_of(entry.path.name)[0])
-            found.append(_Found("dicom", (entry.path,), names, series=header.series))
+            kind: Kind = "dicom_image" if header.is_picture else "dicom"
+            found.append(_Found(kind, (entry.path,), names, series=header.series))
         elif header.series:
             groups[header.series, header.sop_class].append((entry, header))
         else:

@@ -70,7 +70,9 @@ def test_an_anonymised_series_without_uids_is_grouped_by_folder_and_says_so(tmp_
 
 def test_pictures_of_one_series_are_one_case_a_file(tmp_path, write_series):
     write_series(tmp_path / "us", STACK, Modality="US", ImagePositionPatient=None)
-    assert ids(tmp_path) == ["us/slice_000", "us/slice_001", "us/slice_002"]
+    cases = find_cases(tmp_path)
+    assert [case.id for case in cases] == ["us/slice_000", "us/slice_001", "us/slice_002"]
+    assert all(case.is_picture and read_case(case).array.shape == (4, 5) for case in cases)
 
 
 def test_objects_without_a_scan_are_cases_that_are_refused(tmp_path, write_series):

@@ -55,7 +55,8 @@ def read_all(folder: Path) -> dict[str, tuple[Case, Volume | CaseError]]:
     results: dict[str, tuple[Case, Volume | CaseError]] = {}
     for case in find_cases(folder):
         try:
-            results[case.id] = case, read_case(case)
+            results[case.id] = case, (volume := read_case(case))
+            assert case.is_picture == (volume.spatial_dims == 2), case.id
         except CaseError as error:
             results[case.id] = case, error
     return results
