@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.cli.logs import messages
 from pipeline.errors import CASE_CODES, InputError
-from pipeline.inference.batch import Plan, planned, segment_case, segment_folder
+from pipeline.inference.batch import Plan, refuse_earlier_run, segment_case, segment_folder
 from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult
 from pipeline.inference.targets import OVERLAYS, Format, Targets, refuse_existing
 from pipeline.io.discover import Case, find_cases, read_case
@@ -79,7 +79,7 @@ def segment(
 
 def _folder(cases: Sequence[Case], out: Path, plan: Plan, *, bundle: str, device: str, bar_on: Console | None) -> bool:
     """Segment all cases into the folder OUT; whether one failed."""
-    planned(cases, out, plan)  # what can be refused at once is, before the network is loaded
+    refuse_earlier_run(out, plan)  # at once, before the network is loaded
     segmenter = _segmenter(bundle, device)
     start = time.perf_counter()
     results: list[CaseResult] = []
@@ -104,13 +104,13 @@ def _one_file(cases: Sequence[Case], out: Path, plan: Plan, *, bundle: str, devi
     if plan.resume or plan.formats:
         raise InputError(f"--resume and --format need a folder as OUT, {out} is a file")
     case = cases[0]
-    if (case.kind == "image") != out.name.lower().endswith(".png"):
-        raise InputError(f"{out}: labels of an image are written as .png, those of a volume as .nii.gz, .mha or .nrrd")
     if out.resolve() in (path.resolve() for path in case.files):
         raise InputError(f"{out} is the input itself: choose another OUT")
     if not plan.overwrite:
         refuse_existing([out])
     segmenter = _segmenter(bundle, device)
+    if (segmenter.spatial_dims == 2) != out.name.lower().endswith(".png"):
+        raise InputError(f"{out}: labels of an image are written as .png, those of a volume as .nii.gz, .mha or .nrrd")
     result = segment_case(case, lambda: read_case(case), segmenter, Targets((out,)))
     _report_line(result)
     return result.status == "failed"

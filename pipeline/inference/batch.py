@@ -39,7 +39,7 @@ class Draw(Protocol):
 class Plan:
     """How a batch is run.
 
-    formats: files written for every case; empty: PNG for images, NIfTI for all else.
+    formats: files written for every case; empty: NIfTI of volumes, PNG of images.
     resume: leave out the cases that an earlier run with the same weights and formats has finished.
     overwrite: replace the results of an earlier run.  on_error: what to do after a case that failed.
     arguments: the command line, for run.json.
@@ -50,17 +50,6 @@ class Plan:
     overwrite: bool = False
     on_error: Literal["continue", "stop"] = "continue"
     arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-def planned(cases: Sequence[Case], out: Path, plan: Plan) -> dict[str, Targets]:
-    """Case id -> the files that `segment_folder` will write. Raises InputError as it does; writes nothing."""
-    targets = targets_below(out, cases, plan.formats)
-    record = out / records.CASES_FILE
-    is_ours = plan.resume and record.exists()  # else there is nothing to resume, and the files are somebody's
-    if not (is_ours or plan.overwrite):
-        refuse_existing([record, out / records.RUN_FILE])
-        refuse_existing(path for each in targets.values() for path in each.files)
-    return targets
 
 
 def segment_folder(
@@ -81,7 +70,10 @@ def segment_folder(
     KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes on to the caller.
     """
     plan = plan or Plan()
-    targets = planned(cases, out, plan)
+    targets = targets_below(out, cases, spatial_dims=segmenter.spatial_dims, formats=plan.formats)
+    refuse_earlier_run(out, plan)
+    if not (plan.overwrite or (plan.resume and (out / records.CASES_FILE).exists())):
+        refuse_existing(path for each in targets.values() for path in each.files)  # no run of ours has written them
     record = _Record(out, segmenter, plan)
     done = {case.id for case in cases if _finished(case, record.results.get(case.id), targets[case.id])}
     waiting = [case for case in cases if case.id not in done]
@@ -103,6 +95,12 @@ def segment_folder(
         missing = [case for case in waiting if case.id not in record.results]
         record.close(_result(case, "skipped", message=f"not tried: {left}") for case in missing)
     return [record.results[case.id] for case in cases]
+
+
+def refuse_earlier_run(out: Path, plan: Plan) -> None:
+    """Raise InputError where `out` holds an earlier run and `plan` does not say what to do with it."""
+    if not (plan.resume or plan.overwrite):
+        refuse_existing([out / records.CASES_FILE, out / records.RUN_FILE])
 
 
 def segment_case(

@@ -40,15 +40,25 @@ class Targets:
             path.unlink(missing_ok=True)
 
 
-def targets_below(out: Path, cases: Sequence[Case], formats: Sequence[Format] = ()) -> dict[str, Targets]:
-    """Case id -> `out`/<id>.<suffix> in each format (none given: PNG of images, NIfTI of all else), and its picture.
+def targets_below(
+    out: Path, cases: Sequence[Case], *, spatial_dims: int, formats: Sequence[Format] = ()
+) -> dict[str, Targets]:
+    """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its picture.
 
-    Raises InputError where an id leads out of `out`, two cases share a file, or a result would replace an input.
+    spatial_dims: 2 where the bundle segments images, whose labels are PNG; 3 for volumes: NIfTI. A case of the other
+    kind is refused by the bundle and has no result. Raises InputError where a format cannot hold the labels, an id
+    leads out of `out`, two cases share a file, or a result would replace an input.
     """
+    own = Format.NIFTI if spatial_dims == 3 else Format.PNG
+    for other in set(formats) - {own}:
+        raise InputError(
+            f"--format {other}: this bundle's labels have {spatial_dims} dimensions, they are written as {own}"
+        )
     owners = {path.resolve(): f"the input {case.id}" for case in cases for path in case.files}
     targets: dict[str, Targets] = {}
     for case in cases:
-        targets[case.id] = _targets(out, case, formats)
+        picture = out / OVERLAYS / f"{case.id}.png" if spatial_dims == 3 else None
+        targets[case.id] = Targets((out / f"{case.id}{own.suffix}",), picture)
         for path in targets[case.id].files:
             whole = path.resolve()
             folded = Path(str(whole).casefold())  # to some file systems A.png and a.png are one file
@@ -72,11 +82,3 @@ def refuse_existing(paths: Iterable[Path]) -> None:
 def source_of(case: Case) -> str:
     """The input that a person would name: the file, or the folder of a series."""
     return str(case.files[0] if len(case.files) == 1 else case.files[0].parent)
-
-
-def _targets(out: Path, case: Case, formats: Sequence[Format]) -> Targets:
-    own = Format.PNG if case.kind == "image" else Format.NIFTI
-    for other in set(formats) - {own}:
-        raise InputError(f"case {case.id} cannot be written as {other}: choose --format {own} or leave it out")
-    picture = None if case.kind == "image" else out / OVERLAYS / f"{case.id}.png"
-    return Targets((out / f"{case.id}{own.suffix}",), picture)

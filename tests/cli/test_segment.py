@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import segment as verb
@@ -110,6 +111,21 @@ def test_one_scan_becomes_one_file(segmenter: Bright, scans: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"in", "kidneys.nii.gz"}
     assert run(scans / "a.nii.gz", "-o", target).exit_code == 2
     assert run(scans / "a.nii.gz", "-o", target, "--overwrite").exit_code == 0
+
+
+def test_a_file_that_cannot_hold_the_labels_is_refused(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    result = run(scans / "a.nii.gz", "-o", tmp_path / "kidneys.png")
+    assert result.exit_code == 2
+    assert ".nii.gz" in result.stderr
+
+
+def test_an_image_becomes_a_png_without_another_picture(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((6, 7), 200, np.uint8)).save(scans / "photo.png")
+    segmenter.spatial_dims = 2
+    assert run(scans / "photo.png", "-o", tmp_path / "out").exit_code == 0
+    assert (np.asarray(Image.open(tmp_path / "out/photo.png")) == 1).all()
+    assert not (tmp_path / "out/overlays").exists()
+    assert "area_px_kidney" in (tmp_path / "out/cases.csv").read_text()
 
 
 def two_series(folder: Path) -> list[str]:
