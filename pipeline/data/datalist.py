@@ -12,11 +12,13 @@ from pipeline.errors import InputError
 Part = Literal["train", "stop", "test", "all"]
 
 
-def cases(dataset_dir: str | Path, part: Part, *, fold: int | None = None, stop_patients: int = 1, seed: int = 0) -> list[dict[str, Any]]:
+def cases(
+    dataset_dir: str | Path, part: Part, *, fold: int | None = None, stop_patients: int = 1, seed: int = 0
+) -> list[dict[str, Any]]:
     """The cases of one part of a prepared dataset, each {"id", "patient", "image", "label", ...} with full paths.
 
-    part: "test" = the patients of `fold`; "train" and "stop" = the others, `stop_patients` of whom (drawn with `seed`, the
-        same on every call) are kept from training and decide when to stop; "all" = everybody.
+    part: "test" = the patients of `fold`; "train" and "stop" = the others, `stop_patients` of whom (drawn with `seed`,
+        the same on every call) are kept from training and decide when to stop; "all" = everybody.
     fold: None trains on every patient but the stopping ones, and nobody is left to test on.
     """
     described = _read(Path(dataset_dir))
@@ -24,13 +26,17 @@ def cases(dataset_dir: str | Path, part: Part, *, fold: int | None = None, stop_
     if part == "all":
         return everyone
     if fold is not None and fold not in {case["fold"] for case in everyone}:
-        raise InputError(f"fold {fold} is not among the folds of {dataset_dir}: {sorted({c['fold'] for c in everyone})}")
+        raise InputError(
+            f"fold {fold} is not among the folds of {dataset_dir}: {sorted({c['fold'] for c in everyone})}"
+        )
     if part == "test":
         return [case for case in everyone if case["fold"] == fold]
     rest = [case for case in everyone if case["fold"] != fold]
     patients = sorted({case["patient"] for case in rest})
     if len(patients) <= stop_patients:
-        raise InputError(f"{dataset_dir} has {len(patients)} patients outside fold {fold}, more than {stop_patients} are needed")
+        raise InputError(
+            f"{dataset_dir} has {len(patients)} patients outside fold {fold}, more than {stop_patients} are needed"
+        )
     stopping = set(random.Random(seed).sample(patients, stop_patients))
     return [case for case in rest if (case["patient"] in stopping) == (part == "stop")]
 
@@ -48,7 +54,9 @@ def _read(folder: Path) -> dict[str, Any]:
             if key in case:
                 case[key] = str(folder / case[key])
                 if not Path(case[key]).is_file():
-                    raise InputError(f"{case[key]}, named in {described_in}, does not exist: run `evoseg prepare` again")
+                    raise InputError(
+                        f"{case[key]}, named in {described_in}, does not exist: run `evoseg prepare` again"
+                    )
     return described
 
 
@@ -56,5 +64,7 @@ def images(folder: str | Path) -> list[dict[str, str]]:
     """The NIfTI files anywhere below `folder` as [{"image": path}], for a bundle's inference by MONAI's engine."""
     found = sorted(str(path) for path in Path(folder).rglob("*") if path.name.endswith((".nii", ".nii.gz")))
     if not found:
-        raise InputError(f"{folder} holds no .nii or .nii.gz: give --dataset_dir, or use `evoseg segment` for other formats")
+        raise InputError(
+            f"{folder} holds no .nii or .nii.gz: give --dataset_dir, or use `evoseg segment` for other formats"
+        )
     return [{"image": path} for path in found]

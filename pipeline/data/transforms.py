@@ -4,7 +4,8 @@ A similarity T (rotation, reflection, shift, zoom by z) of the image plane turns
 
     (z * phi) o T^-1                                                                                        (1)
 
-exactly, so the distance is resampled like the image (no mask is re-thresholded, no transform recomputed) and scaled by z.
+exactly, so the distance is resampled like the image (no mask is re-thresholded, no transform recomputed) and scaled
+by z.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class RandSimilarityd(MapTransform, Randomizable):
     keys: the images; distance_keys: the distance maps, in pixels.
     zoom: interval the zoom is drawn from, uniform in its logarithm; a zoom of 0.6 shows the
         patient in a field of view 1/0.6 as wide.
-    max_angle in radians, max_shift as a share of half the width, each uniform; mirror: reflect every other sample (along x).
+    max_angle in radians, max_shift as a share of half the width, each uniform; mirror: reflect every other sample
+    (along x).
     outside: image value beyond the border.
     """
 

@@ -21,7 +21,9 @@ _log = logging.getLogger(__name__)
 def half_precision(network: nn.Module) -> dict[str, Tensor]:
     """The state dict with floating-point tensors in float16 on the CPU; `load_state_dict` casts them back by itself."""
     state = network.state_dict()
-    return {name: t.detach().to("cpu", torch.float16) if t.is_floating_point() else t.cpu() for name, t in state.items()}
+    return {
+        name: t.detach().to("cpu", torch.float16) if t.is_floating_point() else t.cpu() for name, t in state.items()
+    }
 
 
 def save(state: dict[str, Any], path: Path) -> None:
@@ -35,8 +37,8 @@ def save(state: dict[str, Any], path: Path) -> None:
 class Checkpoints:
     """Attach to a trainer, after its ValidationHandler. Two files appear in `output_dir`:
 
-    checkpoint.pt: network, optimizer, schedule, epoch and best score after the last whole epoch. A run continues from it
-        (unless `resume` is False); as all randomness depends on the epoch (handlers/epoch_seed.py), it continues exactly.
+    checkpoint.pt: network, optimizer, schedule, epoch and best score after the last whole epoch. A run continues from
+        it (unless `resume` is False), exactly, as all randomness depends on the epoch (handlers/epoch_seed.py).
     model.pt: the weights, in float16, of the epoch with the highest key metric of `evaluator`.
     """
 
@@ -52,7 +54,7 @@ class Checkpoints:
     ) -> None:
         self.checkpoint = Path(output_dir) / "checkpoint.pt"
         self.best_weights = Path(output_dir) / "model.pt"
-        self.parts = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler}
         self.network, self.evaluator, self.resume = network, evaluator, resume
         self.best_score, self.best_epoch = float("-inf"), 0
 
@@ -69,8 +71,9 @@ class Checkpoints:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         if state["max_epochs"] != trainer.state.max_epochs or state["epoch_length"] != trainer.state.epoch_length:
             raise InputError(
-                f"{self.checkpoint} is of a run of {state['max_epochs']} epochs of {state['epoch_length']} iterations, this one "
-                f"has {trainer.state.max_epochs} of {trainer.state.epoch_length}: repeat its arguments or choose another output_dir"
+                f"{self.checkpoint} is of a run of {state['max_epochs']} epochs of {state['epoch_length']} iterations, "
+                f"this one has {trainer.state.max_epochs} of {trainer.state.epoch_length}: repeat its arguments or "
+                "choose another output_dir"
             )
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
@@ -79,12 +82,17 @@ class Checkpoints:
         _log.info("continuing %s after epoch %d of %d", self.checkpoint, state["epoch"], state["max_epochs"])
 
     def save(self, trainer: Engine) -> None:
-        counters = {"epoch": trainer.state.epoch, "max_epochs": trainer.state.max_epochs, "epoch_length": trainer.state.epoch_length}
+        counters = {
+            "epoch": trainer.state.epoch,
+            "max_epochs": trainer.state.max_epochs,
+            "epoch_length": trainer.state.epoch_length,
+        }
         best = {"best_score": self.best_score, "best_epoch": self.best_epoch}
         save({name: part.state_dict() for name, part in self.parts.items()} | counters | best, self.checkpoint)
 
     def keep_best(self, evaluator: Engine, trainer: Engine) -> None:
-        score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
+        name = vars(evaluator.state)["key_metric_name"]  # MONAI's, unknown to ignite's State
+        score = float(evaluator.state.metrics[name])
         if score > self.best_score:  # False for nan: a stopping part without the object keeps nothing
             self.best_score, self.best_epoch = score, trainer.state.epoch
             save(half_precision(self.network), self.best_weights)

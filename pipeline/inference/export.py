@@ -1,7 +1,8 @@
 """From a network's distance maps to labels on the input's own grid, a few slices at a time.
 
-Nothing of the volume's size is made but the labels: slices are scaled, resampled, predicted and thresholded in slabs, and
-axis order and flips are folded into views and matrices (slices.SquareGrid), so that no voxel is moved for orientation.
+Nothing of the volume's size is made but the labels: slices are scaled, resampled, predicted and thresholded in slabs,
+and axis order and flips are folded into views and matrices (slices.SquareGrid), so that no voxel is moved for
+orientation.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
@@ -23,7 +22,7 @@ from pipeline.io.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """labels: uint8, shape and affine (the same object) of the image; names: label value -> name, background left out."""
+    """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name."""
 
     labels: Volume
     names: dict[int, str]
@@ -60,7 +59,9 @@ class Segmenter:
         parser = _parse(root / "configs" / "inference.yaml")
         network, weights = parser.get_parsed_content("network_def"), root / "models" / "model.pt"
         if not weights.is_file():
-            raise InputError(f"{weights} is missing: the bundle has no trained weights; train it or fetch the whole bundle")
+            raise InputError(
+                f"{weights} is missing: the bundle has no trained weights; train it or fetch the whole bundle"
+            )
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         fov = image.get("field_of_view_mm")
         return cls(
@@ -86,10 +87,13 @@ class Segmenter:
         if image.spatial_dims != self.spatial_dims:
             raise CaseError(
                 "WRONG_DIMENSION",
-                f"the image has {image.spatial_dims} dimensions, {self.name} takes {self.spatial_dims}: choose another bundle",
+                f"the image has {image.spatial_dims} dimensions, {self.name} takes {self.spatial_dims}: "
+                "choose another bundle",
             )
         if image.array.ndim > image.spatial_dims:
-            raise CaseError("COLOUR", f"the image has {image.array.shape[-1]} channels, {self.name} takes one: convert it to grey")
+            raise CaseError(
+                "COLOUR", f"the image has {image.array.shape[-1]} channels, {self.name} takes one: convert it to grey"
+            )
         try:
             with torch.inference_mode():
                 labels = label_volume(

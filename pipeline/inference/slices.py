@@ -1,8 +1,8 @@
 r"""A 2-D network on a volume: axial slices go to the network's square grid, distance maps come back to the volume's.
 
 A slice of X x Y pixels is centred in a square with the field of view of its longer side, filled with air, and resampled
-to size x size. With the matrices of io/resample.py restricted to the columns where the slice lies (A along X, B along Y)
-and p the value of air, padding and resampling are one product, because the rows of the whole matrix sum to one:
+to size x size. With the matrices of io/resample.py restricted to the columns where the slice lies (A along X, B along
+Y) and p the value of air, padding and resampling are one product, because the rows of the whole matrix sum to one:
 
     I_net = p + A (I - p) B^T            phi = C phi_net D^T                                                (1)
 
@@ -16,9 +16,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from pipeline.io.resample import resize_matrix
@@ -27,9 +27,10 @@ from pipeline.io.resample import resize_matrix
 class SquareGrid:
     """The two maps (1) between slices of one shape and the network's grid.
 
-    shape: (X, Y) of the slice; spacing: of its pixels (any unit), so that a field of non-square pixels stays undistorted.
-    flips: axes along which the slice runs against the network's convention; they are folded into the matrices, so a flip
-        costs nothing.
+    shape: (X, Y) of the slice; spacing: of its pixels (any unit), so that a field of non-square pixels stays
+    undistorted.
+    flips: axes along which the slice runs against the network's convention; they are folded into the matrices, so a
+        flip costs nothing.
     """
 
     def __init__(
@@ -44,10 +45,9 @@ class SquareGrid:
         field = max(n * s for n, s in zip(shape, spacing, strict=True))
         whole = [max(n, round(field / s)) for n, s in zip(shape, spacing, strict=True)]
         starts = [(w - n) // 2 for w, n in zip(whole, shape, strict=True)]
-        self._down = [_columns(w, size, b, n, f) for w, b, n, f in zip(whole, starts, shape, flips, strict=True)]
-        self._up = [_rows(size, w, b, n, f) for w, b, n, f in zip(whole, starts, shape, flips, strict=True)]
-        self._down = [torch.from_numpy(m).to(device) for m in self._down]
-        self._up = [torch.from_numpy(m).to(device) for m in self._up]
+        axes = list(zip(whole, starts, shape, flips, strict=True))
+        self._down = [_columns(w, size, start, n, flip).to(device) for w, start, n, flip in axes]
+        self._up = [_rows(size, w, start, n, flip).to(device) for w, start, n, flip in axes]
 
     def to_network(self, slices: Tensor, air: float) -> Tensor:
         """(..., X, Y) -> (..., size, size), `air` outside."""
@@ -58,14 +58,14 @@ class SquareGrid:
         return self._up[0] @ distances @ self._up[1].T
 
 
-def _columns(whole: int, size: int, start: int, n: int, flip: bool) -> np.ndarray:
-    matrix = resize_matrix(whole, size)[:, start : start + n]
-    return np.ascontiguousarray(matrix[:, ::-1] if flip else matrix)
+def _columns(whole: int, size: int, start: int, n: int, flip: bool) -> Tensor:
+    matrix = torch.from_numpy(resize_matrix(whole, size))[:, start : start + n]
+    return matrix.flip(1) if flip else matrix
 
 
-def _rows(size: int, whole: int, start: int, n: int, flip: bool) -> np.ndarray:
-    matrix = resize_matrix(size, whole)[start : start + n]
-    return np.ascontiguousarray(matrix[::-1] if flip else matrix)
+def _rows(size: int, whole: int, start: int, n: int, flip: bool) -> Tensor:
+    matrix = torch.from_numpy(resize_matrix(size, whole))[start : start + n]
+    return matrix.flip(0) if flip else matrix
 
 
 class AxialSliceInferer(Inferer):
@@ -81,17 +81,24 @@ class AxialSliceInferer(Inferer):
         self.size, self.air, self.batch_size = size, air, batch_size
 
     def __call__(
-        self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, spacing: tuple[float, float] = (1.0, 1.0), **kwargs: Any
+        self,
+        inputs: Tensor,
+        network: Callable[..., Tensor],
+        *args: Any,
+        spacing: tuple[float, float] = (1.0, 1.0),
+        **kwargs: Any,
     ) -> Tensor:
         """(1, C, X, Y, S) in RAS+ order, intensities scaled -> (1, C_out, X, Y, S)."""
         if inputs.ndim != 5 or inputs.shape[0] != 1:
             raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be one volume (1, C, X, Y, S)")
         grid = square_grid(tuple(inputs.shape[2:4]), self.size, spacing, (False, False), str(inputs.device))
-        slices = torch.as_tensor(inputs)[0].movedim(-1, 0)
+        slices = inputs.as_subclass(Tensor)[0].movedim(-1, 0)
         maps = [
-            grid.to_volume(network(grid.to_network(batch, self.air), *args, **kwargs)) for batch in slices.split(self.batch_size)
+            grid.to_volume(network(grid.to_network(batch, self.air), *args, **kwargs))
+            for batch in slices.split(self.batch_size)
         ]
-        return torch.cat(maps).movedim(0, -1)[None]
+        # a MetaTensor comes back as one, with the geometry that the bundle's Invertd and SaveImaged need
+        return convert_to_dst_type(torch.cat(maps).movedim(0, -1)[None], inputs)[0]
 
 
 @lru_cache(maxsize=8)

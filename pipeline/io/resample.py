@@ -5,9 +5,9 @@ triangle t(r) = max(0, 1 - |r|) and the width w = max(1, n_in / n_out),
 
     W[i, j] = t((j + 1/2 - c_i) / w) / sum_j t(...)                                                        (1)
 
-Enlarging (w = 1) this is linear interpolation with the border repeated; reducing, the triangle widens and filters what the
-coarse grid cannot hold (antialiasing). It equals torch's `interpolate(mode="bilinear", antialias=True)`, and being a matrix
-it is applied by numpy when data are prepared, by torch at inference, on any device, and can be transposed.
+Enlarging (w = 1) this is linear interpolation with the border repeated; reducing, the triangle widens and filters what
+the coarse grid cannot hold (antialiasing). It equals torch's `interpolate(mode="bilinear", antialias=True)`, and being
+a matrix it is applied by numpy when data are prepared, by torch at inference, on any device, and can be transposed.
 """
 
 from __future__ import annotations

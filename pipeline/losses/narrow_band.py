@@ -2,10 +2,10 @@ r"""Mean squared error of two signed distance maps inside a soft narrow band aro
 
     L(p, q) = mean over pixels of (tanh(p / s) - tanh(q / s))^2                                             (1)
 
-p is the predicted and q the true signed distance, s the half-width of the band, all in one unit (pixels). tanh saturates
-where both maps agree to be far inside or outside, so that the loss looks at the contour; s -> infinity gives plain MSE
-(times s^-2), s = 1 starves contours that are far away of gradient. The paper names the tanh of the evolved map only; the
-target is squashed too, otherwise |q| > 1 could not be reached.
+p is the predicted and q the true signed distance, s the half-width of the band, all in one unit (pixels). tanh
+saturates where both maps agree to be far inside or outside, so that the loss looks at the contour; s -> infinity gives
+plain MSE (times s^-2), s = 1 starves contours that are far away of gradient. The paper names the tanh of the evolved
+map only; the target is squashed too, otherwise |q| > 1 could not be reached.
 
 Reference: Valle et al., Neural ODEs for Image Segmentation with Level Sets (2019), section 3.2.
 """
@@ -24,7 +24,8 @@ def narrow_band_error(prediction: Tensor, target: Tensor, band: float) -> Tensor
 class NarrowBandLoss(nn.Module):
     """Loss (1) on maps of shape (B, C, *spatial).
 
-    band: s, in the unit of the maps. The default of 4 pixels puts two thirds of the weight within 3 pixels of the contour.
+    band: s, in the unit of the maps. The default of 4 pixels puts two thirds of the weight within 3 pixels of the
+    contour.
     """
 
     def __init__(self, *, band: float = 4.0) -> None:
@@ -36,7 +37,9 @@ class NarrowBandLoss(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Scalar loss in float32; `mask` (broadcastable, 1 = counts) leaves padded pixels out. 0 if nothing counts."""
         if prediction.shape != target.shape:
-            raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must be equal in shape")
+            raise ValueError(
+                f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must be equal in shape"
+            )
         error = narrow_band_error(prediction.float(), target.float(), self.band)
         if mask is None:
             return error.mean()

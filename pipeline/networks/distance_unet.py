@@ -3,9 +3,10 @@ r"""A U-Net that regresses the signed distance of an object: the regression of t
     phi = s * U(I),   segmentation {phi > 0}                                                                (1)
 
 U is MONAI's BasicUNet with GroupNorm. A distance map is smooth, so U works on the image folded 2 x 2 into channels
-(space to depth, exact and free) and unfolds its output: every pixel still gets a value of its own, and the most expensive
-level, the one at full resolution, is not computed. s, the half-width of the narrow band, is the unit in which U answers;
-its last bias starts at -2, "far outside", which is the truth for nearly all pixels and saves the first epochs.
+(space to depth, exact and free) and unfolds its output: every pixel still gets a value of its own, and the most
+expensive level, the one at full resolution, is not computed. s, the half-width of the narrow band, is the unit in which
+U answers; its last bias starts at -2, "far outside", which is the truth for nearly all pixels and saves the first
+epochs.
 
 Reference: Valle et al., Neural ODEs for Image Segmentation with Level Sets (2019), section 4.4.1 ("UNet, regression").
 Not from the paper: the folding, the start of the bias, the widths (the paper gives 5M parameters and no more).

@@ -6,9 +6,10 @@ on which that nearest voxel lies farthest away (the axis that is crossed),
     phi(x) = + (d(x) - s/2)   inside the mask
     phi(x) = - (d(x) - s/2)   outside                                                                       (1)
 
-so that {phi > 0} is the mask exactly, and phi changes sign midway between neighbouring centres. A mask without a contour
-has no distance: (1) is replaced by -(H + W [+ D]) everywhere for an empty mask and +(H + W [+ D]) for a full one, lengths
-of the grid's edges in the unit of `spacing`, which is farther than any voxel can be. Every contour evolution starts here.
+so that {phi > 0} is the mask exactly, and phi changes sign midway between neighbouring centres. A mask without a
+contour has no distance: (1) is replaced by -(H + W [+ D]) everywhere for an empty mask and +(H + W [+ D]) for a full
+one, lengths of the grid's edges in the unit of `spacing`, which is farther than any voxel can be. Every contour
+evolution starts here.
 """
 
 from __future__ import annotations

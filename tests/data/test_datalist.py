@@ -67,7 +67,7 @@ def test_a_dataset_without_cases_is_refused(tmp_path):
 
 
 def test_images_are_found_below_a_folder_and_none_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="holds no .nii"):
+    with pytest.raises(InputError, match=r"holds no \.nii"):
         images(tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.nii.gz").touch()

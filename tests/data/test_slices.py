@@ -21,12 +21,16 @@ def volumes(tmp_path_factory):
         header.header.set_slope_inter(1 / 32, 0)
         nib.save(header, folder / f"{name}_distance.nii.gz")
         nib.save(nib.Nifti1Image(image, np.eye(4)), folder / f"{name}_image.nii.gz")
-        listed.append({"image": str(folder / f"{name}_image.nii.gz"), "distance": str(folder / f"{name}_distance.nii.gz")})
+        listed.append(
+            {"image": str(folder / f"{name}_image.nii.gz"), "distance": str(folder / f"{name}_distance.nii.gz")}
+        )
     return listed
 
 
 def contents(dataset):
-    return [(int(s["image"][0, 0, 0]), bool((s["distance"] > 0).any())) for s in (dataset[i] for i in range(len(dataset)))]
+    return [
+        (int(s["image"][0, 0, 0]), bool((s["distance"] > 0).any())) for s in (dataset[i] for i in range(len(dataset)))
+    ]
 
 
 def test_every_slice_is_there_once_when_negatives_are_not_drawn(volumes):

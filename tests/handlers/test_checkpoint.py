@@ -38,9 +38,13 @@ def run(folder, epochs=4, *, stop_in=None, scores=(0.1, 0.5, 0.3, 0.4), resume=T
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=4 * 4)
     dataset = Noise()
     trainer = SupervisedTrainer(
-        device=torch.device("cpu"), max_epochs=epochs, train_data_loader=DataLoader(dataset, batch_size=2, shuffle=True),
-        network=network, optimizer=optimizer, loss_function=torch.nn.MSELoss(),
-    )  # fmt: skip
+        device=torch.device("cpu"),
+        max_epochs=epochs,
+        train_data_loader=DataLoader(dataset, batch_size=2, shuffle=True),
+        network=network,
+        optimizer=optimizer,
+        loss_function=torch.nn.MSELoss(),
+    )
     evaluator = Engine(lambda engine, batch: batch)
     evaluator.state.key_metric_name = "score"
     Average().attach(evaluator, "score")

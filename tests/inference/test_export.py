@@ -78,4 +78,7 @@ def test_an_oblique_scan_takes_the_nearest_axes():
     angle = np.deg2rad(20)
     affine = np.eye(4)
     affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    assert canonical_order(Volume(np.zeros((3, 4, 5)), affine @ np.diag([-1, 1, 1, 1]))) == ((0, 1, 2), (True, False, False))
+    assert canonical_order(Volume(np.zeros((3, 4, 5)), affine @ np.diag([-1, 1, 1, 1]))) == (
+        (0, 1, 2),
+        (True, False, False),
+    )

@@ -45,7 +45,7 @@ def test_pixels_that_are_not_square_keep_the_patients_proportions():
 
 @pytest.mark.parametrize("shape", [(512, 512), (512, 796), (122, 101), (200, 200), (3, 5)])
 def test_a_contour_comes_back_where_it_was(shape):
-    """A map that is linear in position crosses zero at the same place on the slice's grid, to a tenth of a coarse pixel."""
+    """A map that is linear in position crosses zero at the same place on the slice's grid."""
     size, (n_x, n_y) = 200, shape
     whole = max(shape)
     position = (torch.arange(size) + 0.5) / size * whole - (whole - n_x) / 2  # in the slice's pixels, along X
