@@ -25,7 +25,11 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity:
-    """x_out = z R F x_in + shift about the image's centre; shift is a share of half the image's width."""
+    """x_out = z R F x_in + shift about the image's centre, for images (C, X, Y).
+
+    F reflects X (left and right of a patient whose slices are cut in RAS+ order) if `mirror`, R turns by `angle` radians,
+    z is `zoom`; shift is (along Y, along X), as a share of half the image's width.
+    """
 
     zoom: float = 1.0
     angle: float = 0.0
@@ -36,7 +40,8 @@ class Similarity:
         """Resample (C, H, W) bilinearly; beyond the border lies `outside`, or the border repeated when None."""
         c, s = math.cos(self.angle) / self.zoom, math.sin(self.angle) / self.zoom
         flip = -1.0 if self.mirror else 1.0
-        pull = torch.tensor([[flip * c, flip * s], [-s, c]], dtype=image.dtype)  # the inverse: from output to input
+        # the inverse, from output to input; torch counts (last axis, first axis) = (Y, X)
+        pull = torch.tensor([[c, s], [-flip * s, flip * c]], dtype=image.dtype)
         offset = -pull @ torch.tensor(self.shift, dtype=image.dtype)
         grid = F.affine_grid(torch.cat([pull, offset[:, None]], 1)[None], [1, *image.shape], align_corners=False)
         if outside is None:
@@ -50,8 +55,8 @@ class RandSimilarityd(MapTransform, Randomizable):
     keys: the images; distance_keys: the distance maps, in pixels.
     zoom: interval the zoom is drawn from, uniform in its logarithm; a zoom of 0.6 shows the
         patient in a field of view 1/0.6 as wide.
-    max_angle in radians, max_shift as a share of half the width, each uniform; mirror: reflect every other sample
-    (along x).
+    max_angle in radians, max_shift as a share of half the width, each uniform; mirror: reflect X in every
+        other sample.
     outside: image value beyond the border.
     """
 
@@ -90,4 +95,40 @@ class RandSimilarityd(MapTransform, Randomizable):
             sample[key] = similarity(torch.as_tensor(sample[key]), outside=self.outside)
         for key in self.distance_keys:
             sample[key] = similarity(torch.as_tensor(sample[key])) * similarity.zoom
+        return sample
+
+
+class RandEnhancementd(MapTransform, Randomizable):
+    r"""Shows the object in another phase of contrast agent, which a set of scans of one phase cannot teach.
+
+    With mu the object's mean intensity, m = sigmoid(2 phi) its soft mask, a drawn mean t and a drawn contrast c,
+
+        I' = I + m ((t - mu) + (c - 1) (I - mu))                                                                    (2)
+
+    mean and contrast: intervals of t (in the units of the image) and c; prob: share of the samples that are changed.
+    Slices without the object stay as they are, and draw as many numbers.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        distance_key: str,
+        *,
+        mean: tuple[float, float],
+        contrast: tuple[float, float] = (1.0, 1.0),
+        prob: float = 0.5,
+    ) -> None:
+        super().__init__(keys)
+        self.distance_key, self.mean, self.contrast, self.prob = distance_key, mean, contrast, prob
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        sample = dict(data)
+        happens, t, c = self.R.random_sample() < self.prob, self.R.uniform(*self.mean), self.R.uniform(*self.contrast)
+        distance = torch.as_tensor(sample[self.distance_key])
+        if happens and (distance > 0).any():
+            soft = torch.sigmoid(2 * distance)
+            for key in self.keys:
+                image = torch.as_tensor(sample[key])
+                mu = image[distance > 0].mean()
+                sample[key] = image + soft * ((t - mu) + (c - 1) * (image - mu))
         return sample

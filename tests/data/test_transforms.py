@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.transforms import RandSimilarityd, Similarity
+from pipeline.data.transforms import RandEnhancementd, RandSimilarityd, Similarity
 from pipeline.numerics.signed_distance import signed_distance
 
 
@@ -42,7 +42,7 @@ def test_a_quarter_turn_and_a_mirror_move_pixels_without_blur():
     image = torch.rand(1, 16, 16)
     turned = Similarity(angle=math.pi / 2)(image, outside=0.0)
     assert any(torch.allclose(turned, torch.rot90(image, k, (1, 2)), atol=1e-5) for k in (1, 3))
-    torch.testing.assert_close(Similarity(mirror=True)(image, outside=0.0), image.flip(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Similarity(mirror=True)(image, outside=0.0), image.flip(1), atol=1e-5, rtol=0)
 
 
 def test_the_image_and_its_distance_move_together():
@@ -78,3 +78,24 @@ def test_the_zoom_is_uniform_in_its_logarithm():
 def test_an_impossible_zoom_is_refused():
     with pytest.raises(ValueError, match="interval of positive numbers"):
         RandSimilarityd("image", zoom=(0.0, 1.0))
+
+
+def enhanced(image, distance, *, mean=(0.0, 0.0), contrast=(1.0, 1.0), prob=1.0):
+    transform = RandEnhancementd("image", "distance", mean=mean, contrast=contrast, prob=prob)
+    return transform({"image": image, "distance": distance})["image"]
+
+
+def test_enhancement_gives_the_object_the_drawn_mean_and_contrast_and_leaves_the_rest():
+    distance = distance_of(disc(14))
+    image = torch.randn(1, 64, 64)
+    seen = enhanced(image, distance, mean=(0.4, 0.4), contrast=(0.5, 0.5))
+    inside, far = distance > 3, distance < -6  # away from the soft edge
+    mu = image[distance > 0].mean()
+    torch.testing.assert_close(seen[inside], 0.4 + 0.5 * (image[inside] - mu), atol=0.02, rtol=0)
+    torch.testing.assert_close(seen[far], image[far], atol=1e-4, rtol=0)
+
+
+def test_enhancement_does_nothing_without_the_object_or_without_luck():
+    image = torch.randn(1, 64, 64)
+    assert torch.equal(enhanced(image, torch.full((1, 64, 64), -128.0)), image)
+    assert torch.equal(enhanced(image, distance_of(disc(9)), prob=0.0), image)
