@@ -27,8 +27,8 @@ from torch.nn import functional as F
 class Similarity:
     """x_out = z R F x_in + shift about the image's centre, for images (C, X, Y).
 
-    F reflects X (left and right of a patient whose slices are cut in RAS+ order) if `mirror`, R turns by `angle` radians,
-    z is `zoom`; shift is (along Y, along X), as a share of half the image's width.
+    F reflects X (left and right of a patient whose slices are cut in RAS+ order) if `mirror`, R turns by `angle`
+    radians, z is `zoom`; shift is (along Y, along X), as a share of half the image's width.
     """
 
     zoom: float = 1.0

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from monai.bundle import ConfigParser
@@ -58,11 +59,7 @@ class Segmenter:
         where = _device(device)
         parser = _parse(root / "configs" / "inference.yaml")
         network, weights = parser.get_parsed_content("network_def"), root / "models" / "model.pt"
-        if not weights.is_file():
-            raise InputError(
-                f"{weights} is missing: the bundle has no trained weights; train it or fetch the whole bundle"
-            )
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        _load(weights, network)
         fov = image.get("field_of_view_mm")
         return cls(
             network=network.to(where).eval().requires_grad_(False),
@@ -102,6 +99,20 @@ class Segmenter:
         except torch.cuda.OutOfMemoryError as error:
             raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
         return Segmentation(labels=labels, names=self.names)
+
+
+def _load(weights: Path, network: nn.Module) -> None:
+    """The weights into the network, cast to its type. InputError: not there, damaged, or of another network."""
+    if not weights.is_file():
+        raise InputError(f"{weights} is missing: the bundle has no trained weights; train it or fetch the whole bundle")
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError) as error:
+        raise InputError(f"{weights} cannot be read as weights: fetch the bundle again, whole") from error
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{weights} do not fit the network of inference.yaml: they are of another version") from error
 
 
 def _parse(config: Path) -> ConfigParser:
