@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.inference.verify import verify
 
@@ -21,3 +22,11 @@ def test_there_are_bundles_and_their_names_say_what_they_do() -> None:
 def test_a_bundle_keeps_every_rule(folder: Path) -> None:
     broken = {rule: problems for rule, problems in verify(folder) if problems}
     assert not broken
+
+
+@pytest.mark.parametrize("overlay", sorted(ROOT.glob("configs/*.yaml")), ids=lambda overlay: overlay.stem)
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: folder.name)
+def test_an_overlay_changes_only_what_a_bundle_has(folder: Path, overlay: Path) -> None:
+    """MONAI takes an unknown key in silence, and the overlay would do nothing."""
+    base = yaml.safe_load((folder / "configs" / "train.yaml").read_text())
+    assert set(yaml.safe_load(overlay.read_text())) <= set(base)
