@@ -63,7 +63,7 @@ def resample_labels(labels: NDArray[np.uint8], shape: Sequence[int], *, square: 
     foreground = np.zeros(shape, dtype=np.float32)
     largest = np.zeros(shape, dtype=np.float32)
     out = np.zeros(shape, dtype=np.uint8)
-    for value in np.flatnonzero(histogram(labels))[1:] if labels.any() else ():
+    for value in values_in(labels):
         share = resample(labels == value, shape, square=square, fill=0)
         foreground += share
         larger = share > largest
@@ -84,12 +84,12 @@ def resampled_affine(volume: Volume, shape: Sequence[int], *, square: bool) -> N
     return volume.affine @ to_input
 
 
-def histogram(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(256,) voxels of each value."""
+def values_in(labels: NDArray[np.uint8]) -> list[int]:
+    """The labels that occur in a map (x, y, z), ascending, without the background."""
     counts = np.zeros(256, dtype=np.int64)
     for k in range(labels.shape[2]):  # by slices, since bincount widens its input to eight bytes a voxel
         counts += np.bincount(labels[:, :, k].ravel(), minlength=256)
-    return counts
+    return [int(value) for value in np.flatnonzero(counts) if value]
 
 
 def _square_padding(shape: Sequence[int]) -> list[tuple[int, int]]:

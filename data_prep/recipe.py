@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.grid import canonical, histogram, resample, resample_labels, resampled_affine, target_shape
+from data_prep.grid import canonical, resample, resample_labels, resampled_affine, target_shape, values_in
 from pipeline.errors import CaseError, InputError
 from pipeline.io.volume import Volume
 from pipeline.numerics.signed_distance import signed_distance
@@ -109,7 +109,7 @@ def _merged(array: NDArray, merge: LabelTable | None, known: Mapping[int, str] |
             table[list(values)] = output
         return table[codes]
     if known is not None:
-        stray = [int(value) for value in np.flatnonzero(histogram(codes)) if value not in {0, *known}]
+        stray = [value for value in values_in(codes) if value not in known]
         if stray:
             raise CaseError("BAD_LABELS", f"the label map has {stray}, unknown to the dataset: name them by --label")
     return codes

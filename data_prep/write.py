@@ -12,6 +12,7 @@ import numpy as np
 from isal import igzip
 
 from data_prep.folds import Split
+from data_prep.grid import values_in
 from data_prep.layout import Dataset
 from data_prep.recipe import INT16, Example, Recipe
 from pipeline.io.nifti import write_nifti
@@ -45,7 +46,7 @@ def facts(example: Example) -> dict[str, Any]:
     return {
         "slices": example.label.spatial_shape[2],
         "slices_with_foreground": int(example.label.array.any(axis=(0, 1)).sum()),
-        "values": [int(value) for value in np.unique(example.label.array) if value],
+        "values": values_in(example.label.array),
     }
 
 

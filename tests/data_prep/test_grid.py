@@ -94,5 +94,9 @@ def test_labels_on_their_own_grid_are_unchanged() -> None:
     np.testing.assert_array_equal(resample_labels(labels, labels.shape, square=True), labels)
 
 
+def test_a_label_that_fills_the_whole_scan_is_kept() -> None:
+    assert (resample_labels(np.full((4, 4, 2), 3, np.uint8), (5, 5, 2), square=True) == 3).all()
+
+
 def test_an_empty_label_map_stays_empty() -> None:
     assert not resample_labels(np.zeros((4, 6, 2), np.uint8), (5, 5, 2), square=True).any()
