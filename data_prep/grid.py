@@ -1,6 +1,6 @@
-"""From a scan's own grid to the training grid: canonical axes, square slices, antialiased resampling, labels by area.
+"""From a scan's own grid to the training grid: square slices, antialiased resampling, labels by area.
 
-Arrays are (x, y, z): x to the patient's Right, y to Anterior, z to Superior; an axial slice is array[:, :, k]. Edges of
+Arrays are (x, y, z) in canonical order (io/orientation.py): x to the patient's Right, y to Anterior, z to Superior; an axial slice is array[:, :, k]. Edges of
 both grids coincide, so the affine follows from the shapes alone: an output voxel covers n_in / n_out input voxels.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,13 +15,6 @@ from pipeline.io.resample import resize
 from pipeline.io.volume import Volume
 
 SLAB = 32  # slices resampled at a time: the float32 copy of a scan of a thousand slices would not fit beside it
-
-
-def canonical(volume: Volume) -> Volume:
-    """The same voxels with the axes reordered and flipped to be closest to RAS+; nothing is interpolated."""
-    orientation = nib.orientations.io_orientation(volume.affine)
-    array = nib.orientations.apply_orientation(volume.array, orientation)
-    return Volume(array, volume.affine @ nib.orientations.inv_ornt_aff(orientation, volume.spatial_shape))
 
 
 def target_shape(volume: Volume, size: int | None, spacing_mm: Sequence[float] | None) -> tuple[int, ...]:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.grid import canonical, resample, resample_labels, resampled_affine, target_shape, values_in
+from data_prep.grid import resample, resample_labels, resampled_affine, target_shape, values_in
 from pipeline.errors import CaseError, InputError
+from pipeline.io.orientation import canonical
 from pipeline.io.volume import Volume
 from pipeline.numerics.signed_distance import signed_distance
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.io.orientation import canonical_order
 from pipeline.io.volume import Volume
 from pipeline.metrics.overlap import label_counts
 
@@ -29,7 +30,7 @@ MIN_AIR_SHARE = 1e-3
 def sizes(labels: Volume, names: Mapping[int, str]) -> dict[str, float]:
     """Column name -> size of each label: `volume_ml_<name>` of a volume, `area_px_<name>` of an image."""
     counts = label_counts(labels.array)
-    column, unit = ("area_px", 1.0)
+    column, unit = "area_px", 1.0
     if labels.spatial_dims == 3:
         column, unit = "volume_ml", abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
     return {
@@ -73,7 +74,7 @@ def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Itera
 
 
 def _scan_flags(image: Volume, field_of_view_mm: tuple[float, float] | None) -> Iterator[str]:
-    slices = int(np.argmax(np.abs(image.affine[2, :3])))  # the array axis that runs along the patient
+    (_, _, slices), _ = canonical_order(image)  # the array axis that runs along the patient
     sides = [n * step for n, step in zip(image.spatial_shape, image.spacing_mm, strict=True)]
     widest = max(side for axis, side in enumerate(sides) if axis != slices)  # slices are padded to a square
     if field_of_view_mm and not field_of_view_mm[0] <= widest <= field_of_view_mm[1]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from pipeline.io.orientation import canonical
 from pipeline.io.volume import Volume
 from pipeline.io.whole_file import whole_file
 from pipeline.metrics.overlap import label_counts
@@ -70,17 +70,15 @@ def _image(image: Volume, labels: Volume) -> Panel:
 
 
 def _slices(image: Volume, labels: Volume) -> list[Panel]:
-    order = nib.orientations.io_orientation(image.affine)
-    scan = nib.orientations.apply_orientation(image.array, order)  # (x to the Right, y to Anterior, z to Superior)
-    mask = nib.orientations.apply_orientation(labels.array, order)
-    steps = {int(world): step for world, step in zip(order[:, 0], image.spacing_mm, strict=True)}
+    turned = canonical(image)
+    scan, mask = turned.array, canonical(labels).array  # x to the Right, y to Anterior, z to Superior
     found = np.flatnonzero(mask.any(axis=(0, 1)))
     last = scan.shape[2] - 1
     first, final = (found[0], found[-1]) if found.size else (last // 4, last - last // 4)
     scan, mask = scan[::-1, ::-1].swapaxes(0, 1), mask[::-1, ::-1].swapaxes(0, 1)
     chosen = np.unique(np.linspace(first, final, PANELS).round().astype(int))
     titles = (f"slice {k + 1} of {last + 1}, from below" for k in chosen)
-    aspect = steps[1] / steps[0]
+    aspect = turned.spacing_mm[1] / turned.spacing_mm[0]
     return [Panel(scan[..., k], mask[..., k], title, aspect) for k, title in zip(chosen, titles, strict=True)]
 
 

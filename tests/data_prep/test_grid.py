@@ -1,36 +1,15 @@
 from __future__ import annotations
 
-from itertools import permutations, product
+from itertools import product
 
 import numpy as np
 import pytest
 
-from data_prep.grid import canonical, resample, resample_labels, resampled_affine, target_shape
+from data_prep.grid import resample, resample_labels, resampled_affine, target_shape
 from pipeline.io.volume import Volume
 
 RNG = np.random.default_rng(0)
 OBLIQUE = np.array([[0.0, -0.8, 0.3, 5.0], [2.0, 0.0, 0.0, -7.0], [0.0, 0.3, 0.8, 11.0], [0.0, 0.0, 0.0, 1.0]])
-
-
-def world(volume: Volume, index: tuple[int, ...]) -> np.ndarray:
-    return volume.affine @ [*index, 1]
-
-
-@pytest.mark.parametrize(("order", "signs"), list(product(permutations(range(3)), product((1, -1), repeat=3))))
-def test_canonical_axes_leave_every_voxel_where_it_was(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
-    affine = np.eye(4)
-    affine[:3, :3] = (np.diag([2.0, 3.0, 5.0]) * signs)[:, order]
-    stored = Volume(RNG.permutation(24).reshape(2, 3, 4), affine)
-    moved = canonical(stored)
-    assert (np.diag(moved.affine) > 0).all()
-    for index in np.ndindex(stored.array.shape):
-        (found,) = np.argwhere(moved.array == stored.array[index])
-        np.testing.assert_allclose(world(moved, tuple(found)), world(stored, index))
-
-
-def test_canonical_keeps_channels_last() -> None:
-    stored = Volume(RNG.random((2, 3, 4, 5)), OBLIQUE)
-    assert canonical(stored).array.shape == (3, 2, 4, 5)
 
 
 def test_resampling_to_the_same_grid_changes_nothing() -> None:
