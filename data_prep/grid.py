@@ -1,7 +1,8 @@
 """From a scan's own grid to the training grid: square slices, antialiased resampling, labels by area.
 
-Arrays are (x, y, z) in canonical order (io/orientation.py): x to the patient's Right, y to Anterior, z to Superior; an axial slice is array[:, :, k]. Edges of
-both grids coincide, so the affine follows from the shapes alone: an output voxel covers n_in / n_out input voxels.
+Arrays are (x, y, z) in canonical order (io/orientation.py): x to the patient's Right, y to Anterior, z to Superior; an
+axial slice is array[:, :, k]. Edges of both grids coincide, so the affine follows from the shapes alone: an output
+voxel covers n_in / n_out input voxels.
 """
 
 from __future__ import annotations

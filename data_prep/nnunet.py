@@ -10,12 +10,12 @@ Not read: regions (a label given as a list of values) and the `ignore` label, un
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from data_prep.layout import VOLUME_ENDINGS, Dataset, Scan, volumes_in
 from pipeline.errors import InputError
+from pipeline.io.json_file import read_json
 
 
 def find(source: Path) -> Dataset:
@@ -25,7 +25,7 @@ def find(source: Path) -> Dataset:
         raise InputError(
             f"{source} has no {', '.join(missing)}, which the nnunet layout needs: is it the right folder?"
         )
-    description = _read_description(source / "dataset.json")
+    description = read_json(source / "dataset.json")
     channels = _channel_names(description, source)
     ending = description.get("file_ending", ".nii.gz")
     if ending not in VOLUME_ENDINGS:
@@ -39,16 +39,6 @@ def find(source: Path) -> Dataset:
     names = _label_names(description)
     undecided = "its dataset.json has regions, an `ignore` label or no labels" if names is None else None
     return Dataset(name=name, root=source, channels=channels, labels=names, scans=scans, undecided=undecided)
-
-
-def _read_description(path: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}): restore it from the dataset's download") from error
-    if not isinstance(description, dict):
-        raise InputError(f"{path} must hold an object with `labels` and `channel_names` (or `modality`)")
-    return description
 
 
 def _channel_names(description: dict[str, Any], source: Path) -> tuple[str, ...]:

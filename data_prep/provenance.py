@@ -8,14 +8,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.metadata
-import json
 import platform
 from pathlib import Path
 from typing import Any
 
 from data_prep.layout import Dataset, Scan
-from data_prep.write import KINDS, write_json
+from data_prep.write import KINDS
 from pipeline.errors import InputError
+from pipeline.io.json_file import read_json, write_json
 from pipeline.io.refusals import reading
 
 FILE = "provenance.json"
@@ -98,9 +98,9 @@ def _read(out: Path) -> dict[str, Any]:
             raise InputError(f"{out} holds what `evoseg prepare` did not write: name a new or an empty folder")
         return {"source": None, "arguments": None, "cases": {}, "failed": {}}
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
+        earlier = read_json(path)
         return {name: earlier[name] for name in ("source", "arguments", "cases", "failed")}
-    except (ValueError, KeyError, TypeError) as error:
+    except (InputError, KeyError) as error:
         raise InputError(f"{path} is no record of `evoseg prepare`: name a new or an empty folder") from error
 
 

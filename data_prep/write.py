@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from data_prep.folds import Split
 from data_prep.grid import values_in
 from data_prep.layout import Dataset
 from data_prep.recipe import INT16, Example, Recipe
+from pipeline.io.json_file import write_json
 from pipeline.io.nifti import write_nifti
 from pipeline.io.volume import Volume
 from pipeline.io.whole_file import whole_file
@@ -93,11 +93,3 @@ def _label_names(dataset: Dataset, recipe: Recipe, cases: Mapping[str, Mapping[s
         return {0: "background", **dataset.labels}
     met = sorted({value for case in cases.values() for value in case["values"]})
     return {0: "background", **{value: f"label_{value}" for value in met}}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write the file whole; a file that already says the same is left alone."""
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import InputError
+from pipeline.io.json_file import read_json
 
 Part = Literal["train", "stop", "test", "all"]
 
@@ -46,7 +46,7 @@ def _read(folder: Path) -> dict[str, Any]:
     described_in = folder / "dataset.json"
     if not described_in.is_file():
         raise InputError(f"{described_in} does not exist: make the dataset with `evoseg prepare ... -o {folder}`")
-    described: dict[str, Any] = json.loads(described_in.read_text())
+    described = read_json(described_in)
     if not described.get("cases"):
         raise InputError(f"{described_in} lists no cases: prepare it again from a source that holds some")
     for case in described["cases"]:

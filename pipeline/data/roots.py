@@ -6,13 +6,13 @@ A bundle's configs name it (`bundle_root: "$pipeline.data.roots.bundle('NAME')"`
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import sysconfig
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.io.json_file import read_json
 
 HOME = Path(__file__).resolve().parents[2]  # the checkout, or the folder that the wheel was unpacked into
 
@@ -60,11 +60,4 @@ def bundle(name_or_path: str | os.PathLike[str]) -> str:
 
 def metadata(root: str | os.PathLike[str]) -> dict[str, Any]:
     """A bundle's configs/metadata.json; InputError when it is not a JSON object."""
-    path = Path(root) / "configs" / "metadata.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, it must be a JSON object")
-    return content
+    return read_json(Path(root) / "configs" / "metadata.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from typing import Any
 
 from pipeline.evaluation.folder import Evaluation
 from pipeline.evaluation.statistics import RESAMPLES, SEED, Description, describe
+from pipeline.io.json_file import write_json
 from pipeline.io.table import write_table
-from pipeline.io.whole_file import whole_file
+from pipeline.io.whole_file import write_text
 from pipeline.metrics.overlap import Overlap, Status
 
 COLUMNS = ("case", "label", "metric", "value", "unit", "status")
@@ -30,12 +30,8 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     """Write the three files into the folder `out`. CaseError: WRITE_FAILED."""
     write_table(out / "per_case.csv", COLUMNS, rows(evaluation))
     summary = summarise(evaluation)
-    for name, text in (
-        ("summary.json", json.dumps(_without_nan(summary), indent=2)),
-        ("summary.md", markdown(summary)),
-    ):
-        with whole_file(out / name) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_json(out / "summary.json", _without_nan(summary))
+    write_text(out / "summary.md", markdown(summary) + "\n")
 
 
 def rows(evaluation: Evaluation) -> Iterator[dict[str, str | float]]:

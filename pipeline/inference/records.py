@@ -6,7 +6,6 @@ resumed from it.
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.errors import InputError
+from pipeline.io.json_file import read_json, write_json
 from pipeline.io.table import read_table, write_table
-from pipeline.io.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -69,19 +69,16 @@ def read_cases(folder: Path) -> list[CaseResult]:
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:
     """Write run.json. CaseError: WRITE_FAILED."""
-    text = json.dumps(run, indent=2, ensure_ascii=False) + "\n"
-    with whole_file(folder / RUN_FILE) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_json(folder / RUN_FILE, dict(run))
 
 
 def read_run(folder: Path) -> dict[str, Any]:
     """What an earlier run left in run.json; {} where there is no such file or it is not ours."""
     try:
-        run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        logger.debug("no earlier %s in %s: %r", RUN_FILE, folder, error)
+        return read_json(folder / RUN_FILE)
+    except InputError as error:
+        logger.debug("no earlier %s: %s", RUN_FILE, error)
         return {}
-    return run if isinstance(run, dict) else {}
 
 
 def software() -> dict[str, str | None]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.io.whole_file import whole_file
+from pipeline.io.whole_file import write_text
 
 # A spreadsheet takes what begins so for a formula; an apostrophe in front makes it text.
 _FORMULA = re.compile(r"'*[=+\-@]")
@@ -25,8 +25,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     table.writeheader()
     table.writerows({column: _cell(value) for column, value in row.items()} for row in rows)
-    with whole_file(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+    write_text(path, text.getvalue())
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

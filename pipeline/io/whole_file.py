@@ -34,6 +34,12 @@ def whole_file(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` in UTF-8, line ends as they are, whole or not at all. CaseError: WRITE_FAILED."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
+
+
 def _flush(path: Path) -> None:
     """Force the bytes to the disk: a rename may otherwise survive a power cut that its content does not."""
     with path.open("rb+") as file:

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 from pipeline.errors import InputError
 from pipeline.io.pixels import as_labels
 from pipeline.io.volume import Volume
-from pipeline.io.whole_file import whole_file
 
 if TYPE_CHECKING:
     from pipeline.io.discover import Case
-
-__all__ = ["whole_file", "write_labels"]
 
 
 def write_labels(path: Path, labels: Volume, *, source: Case | None = None) -> None:

@@ -1,8 +1,7 @@
-"""Files appear whole or not at all, in the format of their suffix."""
+"""Labels are written in the format of their suffix, and come back as they were."""
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,43 +10,9 @@ import pytest
 from pipeline.errors import CaseError, InputError
 from pipeline.io.discover import Case, read_case
 from pipeline.io.volume import Volume
-from pipeline.io.write import whole_file, write_labels
+from pipeline.io.write import write_labels
 
 LABELS = np.random.default_rng(0).integers(0, 4, (5, 6, 7))
-
-
-def left_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def test_the_file_is_there_only_after_the_block(tmp_path):
-    with whole_file(tmp_path / "new" / "a.csv") as part:
-        part.write_text("x")
-        assert not (tmp_path / "new" / "a.csv").exists() and part.name.startswith(".")
-    assert left_in(tmp_path / "new") == ["a.csv"]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupted_block_leaves_the_older_file_and_nothing_else(tmp_path, error):
-    (tmp_path / "a.csv").write_text("old")
-    with pytest.raises(error), whole_file(tmp_path / "a.csv") as part:
-        part.write_text("half")
-        raise error
-    assert left_in(tmp_path) == ["a.csv"] and (tmp_path / "a.csv").read_text() == "old"
-
-
-def test_a_full_disk_is_a_refusal_with_a_code(tmp_path):
-    with pytest.raises(CaseError, match="No space left") as caught, whole_file(tmp_path / "a.csv") as part:
-        part.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert caught.value.code == "WRITE_FAILED" and left_in(tmp_path) == []
-
-
-def test_a_file_in_the_way_of_the_folder_is_a_refusal_too(tmp_path):
-    (tmp_path / "out").write_text("")
-    with pytest.raises(CaseError) as caught, whole_file(tmp_path / "out" / "a.csv") as part:
-        part.write_text("x")
-    assert caught.value.code == "WRITE_FAILED"
 
 
 def test_a_full_disk_while_labels_are_written_leaves_nothing():
