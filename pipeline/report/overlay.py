@@ -19,6 +19,7 @@ ABDOMEN_HU = (-125.0, 275.0)
 PANELS = 6
 COLUMNS = 3
 PANEL_WIDTH = 360
+TALLEST_PANEL = 720  # of a strip: a slice of 1 x 256 pixels would otherwise make a picture of 600 MB
 LINE = 20  # pixels of a line of text
 COLOURS = ("#ffd000", "#00d5ff", "#ff5a5a", "#7dff6b", "#d58cff", "#ff9d2e")
 
@@ -89,13 +90,15 @@ def _window(shown: NDArray) -> tuple[float, float]:
 
 def _tile(panel: Panel, window: tuple[float, float], colours: Mapping[int, str]) -> Image.Image:
     rows, columns = panel.mask.shape
-    height = max(1, round(PANEL_WIDTH * panel.aspect * rows / columns))
+    proportion = panel.aspect * rows / columns
+    fitting = min(PANEL_WIDTH, TALLEST_PANEL / proportion)
+    width, height = max(1, round(fitting)), max(1, round(fitting * proportion))
     low, high = window
     grey = (np.clip((panel.picture - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
-    pixels = np.array(Image.fromarray(grey).convert("RGB").resize((PANEL_WIDTH, height), Image.Resampling.BILINEAR))
+    pixels = np.array(Image.fromarray(grey).convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
     # The nearest voxel under every pixel; a contour pixel is one of a label with another value above, below or beside.
     down = np.arange(height) * rows // height
-    across = np.arange(PANEL_WIDTH) * columns // PANEL_WIDTH
+    across = np.arange(width) * columns // width
     shown = panel.mask[np.ix_(down, across)]
     around = np.pad(shown, 1, mode="constant")
     inner = np.ones(shown.shape, bool)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.io.volume import Volume
-from pipeline.report.overlay import COLUMNS, LINE, PANEL_WIDTH, overlay
+from pipeline.report.overlay import COLUMNS, LINE, PANEL_WIDTH, TALLEST_PANEL, overlay
 
 YELLOW = (255, 208, 0)  # the first colour
 
@@ -52,6 +52,14 @@ def test_right_is_on_the_left_and_the_front_on_top_whatever_the_storage(tmp_path
     assert places[:, 1].max() == pytest.approx(6 / 20, abs=0.01)
     assert places[:, 0].min() == pytest.approx(4 / 40, abs=0.01)
     assert places[:, 0].max() == pytest.approx(10 / 40, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 2), (256, 1, 2)])
+def test_a_strip_makes_a_picture_of_bounded_size(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    image, labels = (Volume(np.zeros(shape, dtype), np.eye(4)) for dtype in (np.int16, np.uint8))
+    rows, columns, _ = draw(tmp_path / "a.png", image, labels).shape
+    assert rows <= 2 * LINE + TALLEST_PANEL
+    assert columns == 2 * PANEL_WIDTH
 
 
 def test_every_labelled_slice_has_its_contour(tmp_path: Path) -> None:
