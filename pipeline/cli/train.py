@@ -12,9 +12,8 @@ import typer
 import yaml
 
 from pipeline.data import roots
-from pipeline.errors import InputError
-
-SEPARATOR = "::"  # MONAI's, between the levels of a key
+from pipeline.data.config import SEPARATOR, entries
+from pipeline.errors import InputError, root_cause
 
 
 def train(
@@ -36,7 +35,7 @@ def train(
         raise InputError(f"{config} is missing: this bundle cannot be trained")
     if not data.is_dir() or not any(data.iterdir()):
         raise InputError(f"--data {data} is missing or empty: give a dataset folder, as `evoseg prepare` writes it")
-    overrides = parse_settings(settings or [], known=list(keys(yaml.safe_load(config.read_text(encoding="utf-8")))))
+    overrides = parse_settings(settings or [], known=keys(config))
     run(config, bundle_root=str(root), dataset_dir=str(data.resolve()), **overrides)
 
 
@@ -59,7 +58,10 @@ def parse_settings(settings: list[str], known: list[str]) -> dict[str, Any]:
                 else f"known are {', '.join(k for k in known if SEPARATOR not in k)}"
             )
             raise InputError(f"--set {key}: train.yaml has no such key; {hint}")
-        overrides[key] = parse_value(text)
+        try:
+            overrides[key] = parse_value(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {setting}: the value is not YAML, close its brackets and quotes") from error
     return overrides
 
 
@@ -74,12 +76,9 @@ def parse_value(text: str) -> Any:
     return value
 
 
-def keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """Every key of a config at every level, as MONAI writes it: a, a::b, a::0::c."""
-    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, child in pairs:
-        yield f"{prefix}{key}"
-        yield from keys(child, f"{prefix}{key}{SEPARATOR}")
+def keys(config: Path) -> list[str]:
+    """Every key of a YAML config at every level."""
+    return [key for key, _ in entries(yaml.safe_load(config.read_text(encoding="utf-8")))]
 
 
 def run(config: Path, **overrides: Any) -> None:
@@ -93,17 +92,10 @@ def run(config: Path, **overrides: Any) -> None:
             workflow.run()
         workflow.finalize()
     except (RuntimeError, ValueError) as error:
-        refusal = input_error_within(error)
-        if refusal is None:
-            raise
-        raise refusal from None
-
-
-def input_error_within(error: BaseException | None) -> InputError | None:
-    """The InputError that a chain of causes goes back to: MONAI wraps what a component raises in RuntimeErrors."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error
+        cause = root_cause(error)
+        if isinstance(cause, InputError):
+            raise cause from None
+        raise
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import root_cause
 from pipeline.inference import verify_documents, verify_workflows
 
 Rule = Callable[[Path], Iterable[str]]
@@ -54,18 +54,12 @@ def verify(root: Path) -> Iterator[tuple[str, list[str]]]:
         problems: list[str] = []
         with quiet():
             try:
-                for problem in check(root):
+                for problem in check(root):  # one by one: what a rule finds before it raises counts
                     problems.append(problem)
             except BROKEN as error:
-                problems.append(reason(error))
+                cause = root_cause(error)
+                problems.append(textwrap.shorten(f"{type(cause).__name__}: {cause}", width=300, placeholder=" ..."))
         yield rule, problems
-
-
-def reason(error: BaseException) -> str:
-    """The exception that began a chain, in a line: MONAI wraps what a component raises in long RuntimeErrors."""
-    while error.__cause__ is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return textwrap.shorten(f"{type(error).__name__}: {error}", width=300, placeholder=" ...")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.data.config import entries
 from pipeline.data.roots import metadata
 
 # Named by its date, as MONAI does: a published schema never changes.
@@ -124,11 +125,5 @@ def strings(root: Path) -> Iterator[tuple[str, str]]:
 def nodes(root: Path) -> Iterator[tuple[str, Any]]:
     """Every value at every level of every YAML config, with its place: "train.yaml train::trainer::device"."""
     for path in sorted((root / "configs").glob("*.yaml")):
-        yield from descend(yaml.safe_load(path.read_text(encoding="utf-8")), path.name + " ")
-
-
-def descend(node: Any, where: str) -> Iterator[tuple[str, Any]]:
-    yield where.removesuffix("::"), node
-    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, child in pairs:
-        yield from descend(child, f"{where}{key}::")
+        for key, value in entries(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            yield f"{path.name} {key}", value

@@ -38,8 +38,8 @@ def weights_fit(root: Path) -> Iterator[str]:
     parser(root, "inference.yaml").get_parsed_content(NETWORK).load_state_dict(state, strict=True)
 
 
-def shapes_agree(root: Path) -> Iterator[str]:
-    """MONAI's own check, on the CPU: channels and type of the output for an input as metadata.json describes it."""
+def shapes_agree(root: Path) -> tuple[str, ...]:
+    """MONAI's own check, which raises: channels and type of the output, on the CPU, for the input of metadata.json."""
     from monai.bundle import verify_net_in_out
 
     configs = root / "configs"
@@ -51,7 +51,7 @@ def shapes_agree(root: Path) -> Iterator[str]:
         n=2,
         bundle_root=str(root),
     )
-    yield from ()
+    return ()
 
 
 def train_properties(root: Path) -> list[str]:

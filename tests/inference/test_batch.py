@@ -104,7 +104,7 @@ def test_a_broken_file_is_refused_by_code_and_the_others_are_done(scans: Path, o
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (CaseError("WRONG_MODALITY", "an MR scan"), "WRONG_MODALITY"),
+        (CaseError("COLOUR", "an RGB scan"), "COLOUR"),
         (MemoryError(), "OUT_OF_MEMORY"),
         (ZeroDivisionError("a bug"), "INTERNAL"),
     ],
