@@ -10,9 +10,8 @@ import numpy as np
 
 from data_prep.layout import Scan
 from pipeline.errors import CaseError
+from pipeline.io.discover import read_file
 from pipeline.io.geometry import check_affine
-from pipeline.io.metaimage import read_metaimage
-from pipeline.io.nifti import read_nifti
 from pipeline.io.pixels import check_finite
 from pipeline.io.refusals import reading
 from pipeline.io.volume import Volume
@@ -26,12 +25,12 @@ def read_scan(scan: Scan, channels: int) -> tuple[Volume, Volume]:
 
     CaseError GRID_MISMATCH, and whatever reading a file may raise.
     """
-    label = _read_volume(scan.label)
+    label = read_file(scan.label)
     if len(scan.images) == 1 and channels > 1:
         image = _read_stacked(scan.images[0], channels)
         _require_same_grid(scan.images[0], image, scan.label, label)
         return image, label
-    images = [_read_volume(path) for path in scan.images]
+    images = [read_file(path) for path in scan.images]
     for path, image in zip(scan.images, images, strict=True):
         _require_same_grid(path, image, scan.label, label)
     if channels == 1:
@@ -44,10 +43,6 @@ def require_files(scan: Scan) -> None:
     missing = [f"{path.parent.name}/{path.name}" for path in (*scan.images, scan.label) if not path.is_file()]
     if missing:
         raise CaseError("MISSING_FILE", f"{scan.id} lacks {', '.join(missing)}: add what is missing or remove the case")
-
-
-def _read_volume(path: Path) -> Volume:
-    return read_metaimage(path) if path.suffix.lower() in (".mha", ".nrrd") else read_nifti(path)
 
 
 def _read_stacked(path: Path, channels: int) -> Volume:

@@ -55,7 +55,7 @@ CASE_CODES: dict[str, str] = {
     "MIXED_ORIENTATIONS": "slices of several orientations in one series",
     "MIXED_GEOMETRY": "slices of several sizes or pixel spacings in one series",
     "TOO_FEW_SLICES": "a localizer, or fewer slices than a volume needs",
-    "WRONG_DIMENSION": "a volume for a bundle of photographs, or a photograph for a bundle of volumes",
+    "WRONG_DIMENSION": "a volume for a bundle of pictures (X-ray, photograph), or a picture for a bundle of volumes",
     "MISSING_FILE": "a file that belongs to the case is not there (its image, its label, a channel)",
     "GRID_MISMATCH": "image, label or channels of one case that lie on different grids",
     "BAD_LABELS": "a label map with fractions, negative numbers or labels that nobody has named",

@@ -18,8 +18,9 @@ from pipeline.cli.logs import messages
 from pipeline.errors import CASE_CODES, InputError
 from pipeline.inference.batch import Plan, refuse_earlier_run, segment_case, segment_folder
 from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult
-from pipeline.inference.targets import OVERLAYS, Format, Targets, refuse_existing
+from pipeline.inference.targets import Format, Targets, refuse_existing
 from pipeline.io.discover import Case, find_cases, read_case
+from pipeline.io.write import LABEL_SUFFIXES, OVERLAYS
 from pipeline.report.overlay import overlay
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FILE_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")  # an OUT that ends so is a file, not a folder
 INTERRUPTED = 130
 
 
@@ -36,7 +36,7 @@ def segment(
     out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A folder; a file for a single case.")],
     bundle: Annotated[str, typer.Option(metavar="NAME|DIR", help="See `evoseg bundles`.")],
     format_: Annotated[
-        list[Format] | None, typer.Option("--format", help="Repeat for several. [default: png of images, else nifti]")
+        list[Format] | None, typer.Option("--format", help="Repeat for several. [default: png of pictures, else nifti]")
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda:N", help="Where the network runs.")] = "auto",
     series: Annotated[str | None, typer.Option(metavar="UID", help="Only this DICOM series.")] = None,
@@ -110,7 +110,7 @@ def _one_file(cases: Sequence[Case], out: Path, plan: Plan, *, bundle: str, devi
         refuse_existing([out])
     segmenter = _segmenter(bundle, device)
     if (segmenter.spatial_dims == 2) != out.name.lower().endswith(".png"):
-        raise InputError(f"{out}: labels of an image are written as .png, those of a volume as .nii.gz, .mha or .nrrd")
+        raise InputError(f"{out}: labels of a picture are written as .png, those of a volume as .nii.gz, .mha or .nrrd")
     result = segment_case(case, lambda: read_case(case), segmenter, Targets((out,)))
     _report_line(result)
     return result.status == "failed"
@@ -123,7 +123,7 @@ def _segmenter(bundle: str, device: str) -> Segmenter:
 
 
 def _is_file(out: Path) -> bool:
-    return out.name.lower().endswith(FILE_SUFFIXES) and not out.is_dir()
+    return out.name.lower().endswith(LABEL_SUFFIXES) and not out.is_dir()
 
 
 def _without_results(cases: list[Case], inputs: Sequence[Path], out: Path) -> list[Case]:
@@ -179,7 +179,7 @@ def _summarise(results: Sequence[CaseResult], total: int, out: Path, seconds: fl
         logger.info("  %d x %s (%s): %s", number, code, CASE_CODES[code], ", ".join(ids[:5]) + ", ..." * (number > 5))
     for flag, number in Counter(flag for result in results for flag in result.flags).most_common():
         logger.info("  %d x flagged %s", number, flag)
-    logger.info("Labels, %s, %s and pictures (%s/) are in %s", CASES_FILE, RUN_FILE, OVERLAYS, out)
+    logger.info("Labels, %s, %s and contours over the scans (%s/) are in %s", CASES_FILE, RUN_FILE, OVERLAYS, out)
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from pipeline.errors import CaseError, InputError
 from pipeline.io.discover import Case, find_cases, read_case
 from pipeline.io.pixels import as_labels
 from pipeline.io.volume import Volume
+from pipeline.io.write import OVERLAYS
 from pipeline.metrics.overlap import Overlap, contingency, overlap
 
 logger = logging.getLogger(__name__)
 
 LABEL_ENDING = re.compile(r"[_-](labels?|seg|segmentation|masks?|gt)$", re.IGNORECASE)
-PICTURES = "overlays"  # where `segment` draws contours: no label maps
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def compare(pair: Pair) -> NDArray[np.int64]:
 def _by_id(folder: Path) -> dict[str, Case]:
     found: dict[str, Case] = {}
     for case in find_cases(folder):
-        if folder / PICTURES in case.files[0].parents:
+        if folder / OVERLAYS in case.files[0].parents:
             continue
         name = LABEL_ENDING.sub("", case.id)
         if name in found:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.errors import CaseError, InputError
 from pipeline.inference import quality, records
-from pipeline.inference.records import CaseResult
+from pipeline.inference.records import CaseResult, Status
 from pipeline.inference.targets import Format, Targets, refuse_existing, source_of, targets_below
-from pipeline.io.discover import Case, read_case
+from pipeline.io.discover import Case, read_case, read_file
 from pipeline.io.volume import Volume
 from pipeline.io.write import write_labels
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Draw(Protocol):
-    """Writes a picture of labels over their image, as `report.overlay.overlay` does."""
+    """Draws the contours of labels over their image into a file, as `report.overlay.overlay` does."""
 
     def __call__(self, image: Volume, labels: Volume, path: Path, *, names: Mapping[int, str]) -> None: ...
 
@@ -39,7 +39,7 @@ class Draw(Protocol):
 class Plan:
     """How a batch is run.
 
-    formats: files written for every case; empty: NIfTI of volumes, PNG of images.
+    formats: files written for every case; empty: NIfTI of volumes, PNG of pictures.
     resume: leave out the cases that an earlier run with the same weights and formats has finished.
     overwrite: replace the results of an earlier run.  on_error: what to do after a case that failed.
     arguments: the command line, for run.json.
@@ -121,8 +121,8 @@ def segment_case(
         )
         for path in targets.labels:
             write_labels(path, found.labels, source=case)
-        if draw and targets.picture:
-            draw(image, found.labels, targets.picture, names=found.names)
+        if draw and targets.overlay:
+            draw(image, found.labels, targets.overlay, names=found.names)
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on
         logger.debug("%s", case.id, exc_info=error)
         with suppress(OSError):
@@ -201,7 +201,7 @@ def _finished(case: Case, result: CaseResult | None, targets: Targets) -> bool:
         return False
     try:
         for path in targets.labels:
-            read_case(Case(case.id, "image" if path.suffix == ".png" else "nifti", (path,)))
+            read_file(path)
     except CaseError as error:
         logger.warning("%s is segmented again: the result there is broken: %s", case.id, error.message)
         return False
@@ -221,7 +221,7 @@ def _read_ahead(cases: Sequence[Case]) -> Generator[tuple[Case, Future[Volume]],
         pool.shutdown(cancel_futures=True)
 
 
-def _result(case: Case, status: Literal["ok", "failed", "skipped"], **facts: Any) -> CaseResult:
+def _result(case: Case, status: Status, **facts: Any) -> CaseResult:
     return CaseResult(id=case.id, source=source_of(case), status=status, **facts)
 
 

@@ -25,6 +25,7 @@ RUN_FILE = "run.json"
 FIRST_COLUMNS = ("id", "source", "status", "code", "message", "seconds")
 FLAGS_COLUMN = "flags"
 ALL_BUT_SIZES = (*FIRST_COLUMNS, FLAGS_COLUMN)
+Status = Literal["ok", "failed", "skipped"]
 RECORDED_PACKAGES = ("evoseg", "torch", "monai", "numpy")
 
 
@@ -39,7 +40,7 @@ class CaseResult:
 
     id: str
     source: str
-    status: Literal["ok", "failed", "skipped"]
+    status: Status
     code: str = ""
     message: str = ""
     seconds: float = 0.0

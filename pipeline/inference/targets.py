@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.io.discover import Case
-
-OVERLAYS = "overlays"
+from pipeline.io.write import OVERLAYS
 
 
 class Format(StrEnum):
@@ -26,14 +25,14 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Targets:
-    """The files of one case: its labels in every format, and a picture to look at (volumes only)."""
+    """The files of one case: its labels in every format, and their contours over the scan (volumes only)."""
 
     labels: tuple[Path, ...]
-    picture: Path | None = None
+    overlay: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (*self.labels, self.picture) if self.picture else self.labels
+        return (*self.labels, self.overlay) if self.overlay else self.labels
 
     def remove(self) -> None:
         for path in self.files:
@@ -43,9 +42,9 @@ class Targets:
 def targets_below(
     out: Path, cases: Sequence[Case], *, spatial_dims: int, formats: Sequence[Format] = ()
 ) -> dict[str, Targets]:
-    """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its picture.
+    """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its overlay.
 
-    spatial_dims: 2 where the bundle segments images, whose labels are PNG; 3 for volumes: NIfTI. A case of the other
+    spatial_dims: 2 where the bundle segments pictures, whose labels are PNG; 3 for volumes: NIfTI. A case of the other
     kind is refused by the bundle and has no result. Raises InputError where a format cannot hold the labels, an id
     leads out of `out`, two cases share a file, or a result would replace an input.
     """
@@ -57,8 +56,8 @@ def targets_below(
     owners = {path.resolve(): f"the input {case.id}" for case in cases for path in case.files}
     targets: dict[str, Targets] = {}
     for case in cases:
-        picture = out / OVERLAYS / f"{case.id}.png" if spatial_dims == 3 else None
-        targets[case.id] = Targets((out / f"{case.id}{own.suffix}",), picture)
+        overlay = out / OVERLAYS / f"{case.id}.png" if spatial_dims == 3 else None
+        targets[case.id] = Targets((out / f"{case.id}{own.suffix}",), overlay)
         for path in targets[case.id].files:
             whole = path.resolve()
             folded = Path(str(whole).casefold())  # to some file systems A.png and a.png are one file

@@ -119,6 +119,14 @@ def read_case(case: Case) -> Volume:
     raise CaseError("UNREADABLE", message)
 
 
+def read_file(path: Path) -> Volume:
+    """The scan or label map in one file that is no DICOM; its suffix tells the reader. CaseError as `read_case`."""
+    _, kind = _kind_of(path.name)
+    if kind in (None, "dicom"):
+        raise CaseError("UNREADABLE", f"{path} has no suffix of a scan or a label map: rename it to what it is")
+    return read_case(Case(path.name, kind, (path,)))
+
+
 def _kind_of(name: str) -> tuple[str, Kind | None]:
     """The suffix by which a file is recognised, as it is spelled, and the reader for it."""
     for suffix, kind in _SUFFIXES.items():

@@ -12,6 +12,9 @@ from pipeline.io.volume import Volume
 if TYPE_CHECKING:
     from pipeline.io.discover import Case
 
+LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
+OVERLAYS = "overlays"  # the folder of contours drawn over the scans, beside the labels: what it holds is no label map
+
 
 def write_labels(path: Path, labels: Volume, *, source: Case | None = None) -> None:
     """Write a label map as .nii.gz, .nii, .mha, .nrrd or .png, whole or not at all.
@@ -23,20 +26,20 @@ def write_labels(path: Path, labels: Volume, *, source: Case | None = None) -> N
     volume = Volume(as_labels(labels.array), labels.affine)
     name = path.name.lower()
 
-    def source_of(kind: str) -> Path | None:
+    def if_it_is(kind: str) -> Path | None:
         return source.files[0] if source is not None and source.kind == kind else None
 
     if name.endswith((".nii", ".nii.gz")):
         from pipeline.io.nifti import write_nifti
 
-        write_nifti(path, volume, source=source_of("nifti"))
+        write_nifti(path, volume, source=if_it_is("nifti"))
     elif name.endswith((".mha", ".nrrd")):
         from pipeline.io.metaimage import write_metaimage
 
-        write_metaimage(path, volume, source=source_of("metaimage"))
+        write_metaimage(path, volume, source=if_it_is("metaimage"))
     elif name.endswith(".png"):
         from pipeline.io.image2d import write_image
 
-        write_image(path, volume, source=source_of("image"))
+        write_image(path, volume, source=if_it_is("image"))
     else:
-        raise InputError(f"{path}: labels are written as .nii.gz, .nii, .mha, .nrrd or .png: choose one of these")
+        raise InputError(f"{path}: labels are written as {', '.join(LABEL_SUFFIXES)}: choose one of these")

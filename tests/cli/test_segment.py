@@ -119,7 +119,7 @@ def test_a_file_that_cannot_hold_the_labels_is_refused(segmenter: Bright, scans:
     assert ".nii.gz" in result.stderr
 
 
-def test_an_image_becomes_a_png_without_another_picture(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+def test_a_picture_becomes_a_png_without_an_overlay(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((6, 7), 200, np.uint8)).save(scans / "photo.png")
     segmenter.spatial_dims = 2
     assert run(scans / "photo.png", "-o", tmp_path / "out").exit_code == 0

@@ -81,7 +81,7 @@ def test_a_prediction_without_reference_is_left_out_and_told(predictions: Path, 
     assert (list(evaluation.cases), evaluation.unmatched) == (["a"], ["b"])
 
 
-def test_the_pictures_of_segment_are_no_predictions(predictions: Path, references: Path) -> None:
+def test_the_overlays_of_segment_are_no_predictions(predictions: Path, references: Path) -> None:
     write(predictions / "a.nii.gz", 1)
     write(references / "a.nii.gz", 1)
     (predictions / "overlays").mkdir()

@@ -232,7 +232,7 @@ def test_run_json_names_the_weights_the_versions_and_the_counts(scans: Path, out
     assert run["started"] <= run["ended"]
 
 
-def test_a_picture_is_drawn_of_each_volume_and_removed_with_a_failed_one(scans: Path, out: Path) -> None:
+def test_an_overlay_is_drawn_of_each_volume_and_removed_with_a_failed_one(scans: Path, out: Path) -> None:
     def draw(image: Volume, labels: Volume, path: Path, *, names) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"picture")

@@ -19,7 +19,7 @@ def below(out: Path, *cases: Case, spatial_dims: int = 3, **options) -> dict[str
     return targets_below(out, cases, spatial_dims=spatial_dims, **options)
 
 
-def test_volumes_become_nifti_with_a_picture_and_images_become_png(tmp_path: Path) -> None:
+def test_volumes_become_nifti_with_an_overlay_and_pictures_become_png(tmp_path: Path) -> None:
     found, out = case("sub/a", tmp_path / "a.dcm", "dicom"), tmp_path / "out"
     assert below(out, found) == {"sub/a": Targets((out / "sub/a.nii.gz",), out / "overlays/sub/a.png")}
     assert below(out, found, spatial_dims=2) == {"sub/a": Targets((out / "sub/a.png",))}

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import CaseError, InputError
-from pipeline.io.discover import Case, find_cases, read_case
+from pipeline.io.discover import find_cases, read_case, read_file
+from pipeline.io.volume import Volume
+from pipeline.io.write import write_labels
 
 STACK = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5)
 A, B = "1.2.3.4.5.6.7.8.1001", "1.2.3.4.5.6.7.8.2002"
@@ -171,6 +173,9 @@ def test_a_series_that_is_not_there_lists_those_that_are(tmp_path, write_series)
         find_cases(tmp_path, series="9.9")
 
 
-def test_a_case_can_be_made_by_hand(tmp_path):
-    with pytest.raises(CaseError):
-        read_case(Case("a", "nifti", (tmp_path / "a.nii.gz",)))
+def test_a_file_is_read_by_its_suffix_and_one_without_is_refused(tmp_path):
+    write_labels(tmp_path / "a.nrrd", Volume(STACK, np.eye(4)))
+    assert np.array_equal(read_file(tmp_path / "a.nrrd").array, STACK)
+    for name in ("a.txt", "b.dcm"):
+        with pytest.raises(CaseError, match=f"{name} has no suffix"):
+            read_file(tmp_path / name)
