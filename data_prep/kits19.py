@@ -14,7 +14,7 @@ from pathlib import Path
 from data_prep.layout import Dataset, Scan
 from pipeline.errors import InputError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LABELS = {1: "kidney", 2: "tumour"}
 FIRST_TEST_CASE = 210
@@ -29,7 +29,7 @@ def find(source: Path) -> Dataset:
     scans = [Scan(path.name, (path / "imaging.nii.gz",), path / "segmentation.nii.gz") for path in folders]
     public = tuple(scan for scan in scans if not _is_unlabelled_test_case(scan))
     if len(public) < len(scans):
-        log.info("%d cases of the official test set have no segmentation and are left out", len(scans) - len(public))
+        logger.info("Cases of the official test set, left out for want of a segmentation: %d", len(scans) - len(public))
     return Dataset(name="KiTS19", root=source, channels=("CT",), labels=LABELS, scans=public)
 
 

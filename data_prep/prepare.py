@@ -24,7 +24,7 @@ from data_prep.recipe import Recipe, apply
 from data_prep.write import facts, write_dataset, write_example
 from pipeline.errors import CaseError, InputError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 LAYOUTS: dict[str, Callable[[Path], Dataset]] = {"kits19": kits19.find, "nnunet": nnunet.find, "pairs": pairs.find}
 
@@ -66,7 +66,8 @@ def prepare(
         try:
             changed = _prepare_scan(dataset, scan, recipe, provenance)
         except CaseError as error:
-            log.info("%s: %s: %s", scan.id, error.code, error.message)
+            logger.info("%s: %s: %s", scan.id, error.code, error.message)
+            # without the paths of this machine: the record goes where the dataset goes
             provenance.fail(scan.id, error.code, error.message.replace(f"{dataset.root}/", ""))
             prepared.failed[scan.id] = error
         else:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.metadata
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,10 @@ from data_prep.write import KINDS
 from pipeline.errors import InputError
 from pipeline.io.json_file import read_json, write_json
 from pipeline.io.refusals import reading
+from pipeline.io.versions import versions
 
 FILE = "provenance.json"
+COMPUTED_BY = ("evoseg", "numpy", "scipy", "nibabel")
 
 
 class Provenance:
@@ -64,7 +64,7 @@ class Provenance:
         """Enter a case whose files are written."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.content["failed"].pop(id, None)
-        self.cases[id] = {"sources": sources, **facts, "time": now, "versions": versions()}
+        self.cases[id] = {"sources": sources, **facts, "time": now, "versions": versions(*COMPUTED_BY)}
         self._save()
 
     def fail(self, id: str, code: str, message: str) -> None:
@@ -107,12 +107,6 @@ def _read(out: Path) -> dict[str, Any]:
 def fingerprints(dataset: Dataset, scan: Scan) -> dict[str, str]:
     """Source file, relative to the source folder -> sha256."""
     return {path.relative_to(dataset.root).as_posix(): _sha256(path) for path in (*scan.images, scan.label)}
-
-
-def versions() -> dict[str, str]:
-    """What computed the numbers."""
-    packages = {name: importlib.metadata.version(name) for name in ("evoseg", "numpy", "scipy", "nibabel")}
-    return {"python": platform.python_version(), **packages}
 
 
 def _sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pipeline.errors import InputError
+from pipeline.errors import CaseError, InputError
 
 # verb -> (its module, which holds a function or a Typer of the verb's name; its line in the help)
 VERBS: dict[str, tuple[str, str]] = {
@@ -25,7 +25,8 @@ VERBS: dict[str, tuple[str, str]] = {
 class LazyGroup(TyperGroup):
     """A group that knows its verbs by name and help line, and imports one only to run it.
 
-    InputError becomes a sentence on stderr and exit status 2; cli/logs.py shows its traceback with -v.
+    InputError becomes a sentence on stderr and exit status 2, and so does CaseError where it is not about a case (a
+    table cannot be written); cli/logs.py shows the traceback with -v.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -39,7 +40,7 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
+        except (InputError, CaseError) as error:
             typer.echo(f"evoseg: {error}", err=True)
             raise typer.Exit(2) from error
 

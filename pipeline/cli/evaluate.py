@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.cli.logs import messages
-from pipeline.errors import CaseError, InputError
+from pipeline.errors import InputError
 from pipeline.evaluation.folder import evaluate_folder
 from pipeline.evaluation.tables import markdown, summarise, write_evaluation
 
@@ -33,10 +33,7 @@ def evaluate(
     """
     with messages(Console(stderr=True)):
         evaluation = evaluate_folder(predictions, references, _names(labels or ()))
-        try:
-            write_evaluation(evaluation, out)
-        except CaseError as error:
-            raise InputError(error.message) from error
+        write_evaluation(evaluation, out)
         typer.echo(markdown(summarise(evaluation)))
         logger.info("per_case.csv, summary.json and summary.md are in %s", out)
         raise typer.Exit(int(bool(evaluation.failed)))

@@ -21,23 +21,26 @@ def messages(
 
     Raises InputError where the file cannot be written.
     """
-    logger = logging.getLogger("pipeline")
-    before = logger.level
+    loggers = [logging.getLogger(package) for package in ("pipeline", "data_prep")]
+    before = [logger.level for logger in loggers]
     handlers = [_terminal(console, quiet, verbose)]
     if log_file is not None:
         handlers.append(_file(log_file))
-    logger.setLevel(logging.DEBUG)
-    for handler in handlers:
-        logger.addHandler(handler)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+        for handler in handlers:
+            logger.addHandler(handler)
     try:
         yield
     except InputError:
-        logger.debug("Refused here:", exc_info=True)  # the sentence alone is told by cli/app.py
+        loggers[0].debug("Refused here:", exc_info=True)  # the sentence alone is told by cli/app.py
         raise
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            for handler in handlers:
+                logger.removeHandler(handler)
         for handler in handlers:
-            logger.removeHandler(handler)
             handler.close()
 
 

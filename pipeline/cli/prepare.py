@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import track
 
+from pipeline.cli.logs import messages
 from pipeline.errors import InputError
 
 
@@ -48,9 +51,6 @@ def prepare(
 
     Exit status: 0 all cases done, 1 some case was refused (the others are done), 2 nothing could be started.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from data_prep.folds import Split
     from data_prep.prepare import prepare as prepare_dataset
     from data_prep.recipe import Recipe
@@ -58,16 +58,15 @@ def prepare(
     recipe = Recipe(window=_pair(window), size=size, spacing_mm=_triple(spacing), labels=_labels(label))
     split = Split(folds=folds, seed=seed, patient=_pattern(patient))
     console = Console(stderr=True)
-    prepared = prepare_dataset(
-        dataset.value,
-        source,
-        out,
-        recipe=recipe,
-        split=split,
-        track=lambda scans: track(scans, description="prepare", console=console),
-    )
-    for id, error in prepared.failed.items():
-        typer.echo(f"{id}: {error.code}: {error.message}", err=True)
+    with messages(console):
+        prepared = prepare_dataset(
+            dataset.value,
+            source,
+            out,
+            recipe=recipe,
+            split=split,
+            track=lambda scans: track(scans, description="preparing", console=console),
+        )
     counts = f"{len(prepared.written)} written, {len(prepared.unchanged)} unchanged, {len(prepared.failed)} refused"
     typer.echo(f"{out / 'dataset.json'}: {counts}")
     if prepared.failed:

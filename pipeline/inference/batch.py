@@ -20,6 +20,7 @@ from pipeline.inference import quality, records
 from pipeline.inference.records import CaseResult, Status
 from pipeline.inference.targets import Format, Targets, refuse_existing, source_of, targets_below
 from pipeline.io.discover import Case, read_case, read_file
+from pipeline.io.versions import versions
 from pipeline.io.volume import Volume
 from pipeline.io.write import write_labels
 
@@ -146,7 +147,7 @@ class _Record:
         self.out = out
         self.results = {each.id: each for each in _earlier(out, settings)} if plan.resume else {}
         self.run = {
-            "software": records.software(),
+            "software": versions("evoseg", "torch", "monai", "numpy"),
             **settings,
             "labels": {str(label): name for label, name in segmenter.names.items()},
             "arguments": dict(plan.arguments),

@@ -7,10 +7,8 @@ resumed from it.
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +24,6 @@ FIRST_COLUMNS = ("id", "source", "status", "code", "message", "seconds")
 FLAGS_COLUMN = "flags"
 ALL_BUT_SIZES = (*FIRST_COLUMNS, FLAGS_COLUMN)
 Status = Literal["ok", "failed", "skipped"]
-RECORDED_PACKAGES = ("evoseg", "torch", "monai", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +77,6 @@ def read_run(folder: Path) -> dict[str, Any]:
     except InputError as error:
         logger.debug("no earlier %s: %s", RUN_FILE, error)
         return {}
-
-
-def software() -> dict[str, str | None]:
-    """Package -> installed version (None: not installed), and Python's."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in RECORDED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
 
 
 def _parsed(row: Mapping[str, str]) -> CaseResult:

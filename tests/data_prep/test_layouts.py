@@ -34,7 +34,7 @@ def test_kits19_says_that_it_leaves_the_unlabelled_test_set_out(
 ) -> None:
     with caplog.at_level(logging.INFO):
         kits19.find(kits19_source)
-    assert "1 cases of the official test set" in caplog.text
+    assert "official test set, left out for want of a segmentation: 1" in caplog.text
 
 
 def test_a_test_case_that_somebody_labelled_is_a_case(kits19_source: Path, write: Callable[..., Path]) -> None:
