@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from data_prep.grid import resample, resample_labels, resampled_affine, target_shape, values_in
 from pipeline.errors import CaseError, InputError
 from pipeline.io.orientation import canonical
+from pipeline.io.pixels import as_labels
 from pipeline.io.volume import Volume
 from pipeline.numerics.signed_distance import signed_distance
 
@@ -100,17 +101,19 @@ def _resampled_channel(array: NDArray, recipe: Recipe, shape: tuple[int, ...]) -
 
 def _merged(array: NDArray, merge: LabelTable | None, known: Mapping[int, str] | None) -> NDArray[np.uint8]:
     """The label map with output values; CaseError BAD_LABELS for values that are no label."""
-    with np.errstate(invalid="ignore"):  # NaN becomes some integer here, and is caught by the comparison
-        codes = array.astype(np.uint8)
-    if not np.array_equal(codes, array):
-        raise CaseError("BAD_LABELS", "the label map has values other than 0, 1, ... 255: is it a probability map?")
+    try:
+        labels = as_labels(array)
+    except ValueError as error:
+        raise CaseError("BAD_LABELS", f"{error}: is this a probability map?") from error
+    if labels.dtype != np.uint8:
+        raise CaseError("BAD_LABELS", f"the label map has the label {labels.max()}, prepare takes labels up to 255")
     if merge is not None:
         table = np.zeros(256, dtype=np.uint8)
         for output, values in enumerate(merge.values(), start=1):
             table[list(values)] = output
-        return table[codes]
+        return table[labels]
     if known is not None:
-        stray = [value for value in values_in(codes) if value not in known]
+        stray = [value for value in values_in(labels) if value not in known]
         if stray:
             raise CaseError("BAD_LABELS", f"the label map has {stray}, unknown to the dataset: name them by --label")
-    return codes
+    return labels

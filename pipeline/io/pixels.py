@@ -51,11 +51,11 @@ def check_finite(array: NDArray, path: Path) -> None:
 def as_labels(array: NDArray) -> NDArray[np.unsignedinteger]:
     """Whole non-negative labels as uint8, or uint16 (uint32) when a label is above 255 (65535).
 
-    ValueError for negative or fractional values: those are no labels.
+    ValueError for negative, fractional, infinite and NaN values: those are no labels.
     """
-    top = array.max(initial=0)
-    if array.min(initial=0) < 0:
-        raise ValueError(f"labels must not be negative, but the smallest is {array.min()}")
+    low, top = array.min(initial=0), array.max(initial=0)
+    if not (low >= 0 and np.isfinite(top)):  # nan is not >= 0 either
+        raise ValueError(f"labels must be whole numbers from 0 on, but they run from {low} to {top}")
     labels = array.astype(np.min_scalar_type(int(top)))
     if array.dtype.kind == "f" and not np.array_equal(labels, array):
         raise ValueError("labels must be whole numbers, but some are fractions: take the argmax or a threshold first")

@@ -37,3 +37,9 @@ def test_labels_take_the_smallest_type(top, dtype):
 def test_masks_of_booleans_and_whole_floats_are_labels():
     assert as_labels(np.array([True, False])).tolist() == [1, 0]
     assert as_labels(np.array([2.0, 0.0])).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, np.nan, np.inf, -np.inf])
+def test_what_is_no_label_is_refused(value):
+    with pytest.raises(ValueError, match="labels must be whole numbers"):
+        as_labels(np.array([0, 1, value]))
