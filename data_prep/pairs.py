@@ -2,7 +2,7 @@
 
     images/X.nii.gz       with labels/X.nii.gz or masks/X.nii.gz      equal stems in two folders
     X_ct.nii.gz           with X_label.nii.gz                         one folder; the image is X_ct, X_image or X,
-                                                                      the label X_label, X_seg or X_mask
+                                                                      the label X_label, X_seg, X_mask, X_gt, ...
 The images are taken as CT in Hounsfield units. Label values are kept unless --label merges and names them.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from data_prep.layout import VOLUME_ENDINGS, Dataset, Scan, volumes_in
 from pipeline.errors import InputError
+from pipeline.io.case_ids import LABEL_ENDING
 
-IMAGE_SUFFIX = re.compile(r"_(ct|image)$", re.IGNORECASE)
-LABEL_SUFFIX = re.compile(r"_(label|seg|mask)$", re.IGNORECASE)
+IMAGE_ENDING = re.compile(r"[_-](ct|image)$", re.IGNORECASE)
 
 
 def find(source: Path) -> Dataset:
@@ -45,7 +45,7 @@ def _one_folder(source: Path) -> tuple[Scan, ...]:
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for stem, path in volumes_in(source).items():
-        pattern, table = (LABEL_SUFFIX, labels) if LABEL_SUFFIX.search(stem) else (IMAGE_SUFFIX, images)
+        pattern, table = (LABEL_ENDING, labels) if LABEL_ENDING.search(stem) else (IMAGE_ENDING, images)
         id = pattern.sub("", stem)
         if id in table:
             raise InputError(f"{source}: {table[id].name} and {path.name} both claim case {id}; move one away")

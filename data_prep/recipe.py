@@ -106,7 +106,9 @@ def _merged(array: NDArray, merge: LabelTable | None, known: Mapping[int, str] |
     except ValueError as error:
         raise CaseError("BAD_LABELS", f"{error}: is this a probability map?") from error
     if labels.dtype != np.uint8:
-        raise CaseError("BAD_LABELS", f"the label map has the label {labels.max()}, prepare takes labels up to 255")
+        raise CaseError(
+            "BAD_LABELS", f"the label map has the label {labels.max()}, prepare takes labels up to 255: renumber them"
+        )
     if merge is not None:
         table = np.zeros(256, dtype=np.uint8)
         for output, values in enumerate(merge.values(), start=1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CaseError, InputError
+from pipeline.io.case_ids import LABEL_ENDING
 from pipeline.io.discover import Case, find_cases, read_case
 from pipeline.io.pixels import as_labels
 from pipeline.io.volume import Volume
@@ -19,8 +19,6 @@ from pipeline.io.write import OVERLAYS
 from pipeline.metrics.overlap import Overlap, contingency, overlap
 
 logger = logging.getLogger(__name__)
-
-LABEL_ENDING = re.compile(r"[_-](labels?|seg|segmentation|masks?|gt)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,8 @@ def test_pairs_have_equal_stems_in_two_folders(tmp_path: Path, write: Callable[.
 
 
 @pytest.mark.parametrize("image", ["x_ct", "x_image", "x"])
-@pytest.mark.parametrize("label", ["x_label", "x_seg", "x_mask"])
-def test_pairs_have_known_suffixes_in_one_folder(
+@pytest.mark.parametrize("label", ["x_label", "x_seg", "x_mask", "x-GT"])
+def test_pairs_have_known_endings_in_one_folder(
     tmp_path: Path, write: Callable[..., Path], image: str, label: str
 ) -> None:
     for name in (image, label):
