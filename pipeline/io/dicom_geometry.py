@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 FEWEST_SLICES = 3  # two slices have one distance, and nothing to compare it with
 _GAP_TOLERANCE = 0.2  # of the median distance between neighbours: 0.625 mm is written as 0.6 and 0.7
 _DRIFT_TOLERANCE = 0.25  # of a voxel: a slice's distance from its place on the regular grid
-_DUPLICATE_TOLERANCE = 0.01  # of the median distance, which is taken among
-_SAME_MM = 1e-3  # those above this
+_DUPLICATE_TOLERANCE = 0.01  # of the median distance between neighbours that lie more than
+_SAME_MM = 1e-3  # apart: a series that is there twice has a median of 0
 _STACKING_TOLERANCE = 0.01  # 1 - cosine between a step and the normal: rounding moves thin slices sideways
 _ORIENTATION_TOLERANCE = 1e-3  # of a direction cosine
 _SPACING_TOLERANCE = 1e-3  # relative

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def scales_to_fractions(header: Dataset) -> bool:
+    """Whether the rescaled values need not be whole numbers: a slope or an intercept has a fraction."""
     return not all(number.is_integer() for number in _scale(header))
 
 

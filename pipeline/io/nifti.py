@@ -47,9 +47,8 @@ def read_nifti(path: Path) -> Volume:
         SHEARED.
     """
     with reading(path), path.open("rb") as raw:
-        packed = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        file = cast(BinaryIO, igzip.GzipFile(fileobj=raw)) if packed else raw
+        file = _unpacked(raw)
+        packed = file is not raw
         try:
             header = _read_header(file, path)
             array = _room(header, path, packed=packed)
@@ -89,6 +88,13 @@ def write_nifti(path: Path, volume: Volume, *, source: Path | None = None) -> No
             # No name and no time in the gzip header: the bytes depend on the content only.
             with igzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0) as file:
                 _write_all(cast(BinaryIO, file), header, voxels)
+
+
+def _unpacked(raw: BinaryIO) -> BinaryIO:
+    """`raw` itself, or what it unpacks to: told by its first bytes, since .nii files that are packed exist."""
+    packed = raw.read(2) == _GZIP_MAGIC
+    raw.seek(0)
+    return cast(BinaryIO, igzip.GzipFile(fileobj=raw)) if packed else raw
 
 
 def _read_header(file: BinaryIO, path: Path) -> Nifti1Header:
@@ -207,9 +213,7 @@ def _header_from_affine(affine: NDArray[np.float64]) -> Nifti1Header:
 
 def _header_like(source: Path, volume: Volume) -> Nifti1Header:
     with reading(source), source.open("rb") as raw:
-        packed = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        old = _read_header(cast(BinaryIO, igzip.GzipFile(fileobj=raw)) if packed else raw, source)
+        old = _read_header(_unpacked(raw), source)
     if _shape(old, source) != volume.spatial_shape or not np.array_equal(_affine(old, source), volume.affine):
         raise ValueError(f"labels of {volume.spatial_shape} do not lie on the grid of {source}: resample them to it")
     new = type(old)()

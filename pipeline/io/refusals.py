@@ -34,4 +34,5 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def truncated(path: Path, reason: str) -> CaseError:
+    """The refusal, to be raised, of a file that ends early or does not decode."""
     return CaseError("TRUNCATED", f"{path} is cut short or damaged ({reason}): copy or export it again")
