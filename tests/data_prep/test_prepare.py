@@ -162,17 +162,6 @@ def test_a_record_of_others_is_refused(pairs_source: Path, tmp_path: Path, text:
         run(pairs_source, tmp_path / "out")
 
 
-def test_mha_and_nrrd_are_read_too(pairs_source: Path, tmp_path: Path) -> None:
-    run(pairs_source, tmp_path / "nifti")
-    for path, ending in ((pairs_source / "anna_ct.nii.gz", "mha"), (pairs_source / "anna_label.nii.gz", "nrrd")):
-        sitk.WriteImage(sitk.ReadImage(path), str(path).replace("nii.gz", ending))
-        path.unlink()
-    assert run(pairs_source, tmp_path / "other").failed == {}
-    for kind in ("images", "labels", "distances"):
-        names = (f"{folder}/{kind}/anna.nii.gz" for folder in ("nifti", "other"))
-        np.testing.assert_array_equal(*(load(tmp_path / name) for name in names))
-
-
 def test_a_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         run(tmp_path / "nowhere", tmp_path / "out")
@@ -264,13 +253,6 @@ def test_both_versions_of_the_nnunet_layout_give_the_same_images(
     np.testing.assert_array_equal(one, two)
     assert description(tmp_path / "out_Task01")["labels"] == {"0": "background", "1": "edema", "2": "tumour"}
     assert description(tmp_path / "out_Task01")["modality"] == "FLAIR+T1w"
-
-
-def test_a_file_with_another_number_of_channels_is_refused(
-    decathlon_source: Path, tmp_path: Path, write: Callable[..., Path]
-) -> None:
-    write(decathlon_source / "imagesTr/BRATS_002.nii.gz", np.zeros((12, 10, 4, 3), np.float32))
-    assert run(decathlon_source, tmp_path / "out", "nnunet").failed["BRATS_002"].code == "NOT_3D"
 
 
 def test_regions_need_the_users_word(nnunet_source: Path, tmp_path: Path) -> None:
