@@ -125,13 +125,28 @@ def test_the_measures_count_what_they_say() -> None:
 
 
 def test_there_is_one_broad_except_and_it_is_the_batch_loop() -> None:
-    broad = [
-        module
-        for module in MODULES
-        for node in ast.walk(tree(module))
-        if isinstance(node, ast.ExceptHandler) and (node.type is None or "Exception'" in ast.dump(node.type))
-    ]
-    assert broad == BROAD_EXCEPT_IN
+    assert [module for module in MODULES for node in ast.walk(tree(module)) if is_broad(node)] == BROAD_EXCEPT_IN
+
+
+def is_broad(node: ast.AST) -> bool:
+    """`except:`, `except Exception` (also in a tuple) or `suppress(Exception)`."""
+    if isinstance(node, ast.ExceptHandler):
+        return node.type is None or "Exception'" in ast.dump(node.type)
+    return isinstance(node, ast.Call) and "suppress" in ast.dump(node.func) and "Exception'" in ast.dump(node)
+
+
+@pytest.mark.parametrize(
+    ("code", "broad"),
+    [
+        ("try: ...\nexcept: ...", True),
+        ("try: ...\nexcept (OSError, BaseException): ...", True),
+        ("with contextlib.suppress(Exception): ...", True),
+        ("try: ...\nexcept OSError: ...", False),
+        ("with suppress(OSError): ...", False),
+    ],
+)
+def test_every_form_of_a_broad_except_is_seen(code: str, broad: bool) -> None:
+    assert any(map(is_broad, ast.walk(ast.parse(code)))) == broad
 
 
 def test_light_rooms_import_without_torch_monai_numba_or_pandas() -> None:
