@@ -120,10 +120,10 @@ def segment_case(
             modality=segmenter.modality,
             field_of_view_mm=segmenter.field_of_view_mm,
         )
-        for path in targets.labels:
-            write_labels(path, found.labels, source=case)
         if draw and targets.overlay:
             draw(image, found.labels, targets.overlay, names=found.names)
+        for path in targets.labels:  # last: whatever stops the run before, labels that are there are of a whole case
+            write_labels(path, found.labels, source=case)
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on
         logger.debug("%s", case.id, exc_info=error)
         with suppress(OSError):

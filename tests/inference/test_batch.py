@@ -151,6 +151,15 @@ def test_an_interrupted_run_says_what_it_did_and_is_resumed(scans: Path, out: Pa
     assert column(out, "status") == ["ok"] * 3
 
 
+def test_a_run_interrupted_between_two_files_of_a_case_leaves_no_labels_of_it(scans: Path, out: Path) -> None:
+    def draw(image: Volume, labels: Volume, path: Path, *, names) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment_folder(find_cases(scans), Threshold(), out, draw=draw)
+    assert written(out) == {"cases.csv", "run.json"}
+
+
 def test_a_record_is_there_after_every_case(scans: Path, out: Path) -> None:
     seen: list[list[str]] = []
     segment_folder(find_cases(scans), Threshold(), out, report=lambda result: seen.append(column(out, "id")))
