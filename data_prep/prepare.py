@@ -31,7 +31,7 @@ LAYOUTS: dict[str, Callable[[Path], Dataset]] = {"kits19": kits19.find, "nnunet"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run did: ids by what became of them."""
+    """What became of each case, by id: written now, unchanged since an earlier run, or refused."""
 
     written: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)

@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 
 def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="A folder of label maps, or one.")],
-    references: Annotated[Path, typer.Argument(metavar="REFERENCES", help="The same cases by hand: id_label, id, ...")],
+    references: Annotated[
+        Path,
+        typer.Argument(metavar="REFERENCES", help="The true label maps of the same cases: id, id_label, ..."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A folder for the tables.")],
     labels: Annotated[
         list[str] | None, typer.Option(metavar="1=kidney", help="A label to score; repeat. [default: all that occur]")

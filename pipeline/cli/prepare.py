@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -39,8 +40,9 @@ def prepare(
     size: Annotated[int | None, typer.Option(help="Pad slices to squares, resize to SIZE x SIZE.")] = None,
     spacing: Annotated[str, typer.Option(metavar="X,Y,Z", help="Or resample to this voxel size in mm.")] = "",
     label: Annotated[
-        list[str], typer.Option(metavar="NAME=V,...", help="Output label k is the k-th --label: --label kidney=1,2.")
-    ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
+        list[str] | None,
+        typer.Option(metavar="NAME=V,...", help="Output label k is the k-th --label: --label kidney=1,2."),
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds for cross-validation; a patient lies in one of them.")] = 3,
     seed: Annotated[int, typer.Option(help="Draws the folds.")] = 0,
     patient: Annotated[
@@ -55,7 +57,7 @@ def prepare(
     from data_prep.prepare import prepare as prepare_dataset
     from data_prep.recipe import Recipe
 
-    recipe = Recipe(window=_pair(window), size=size, spacing_mm=_triple(spacing), labels=_labels(label))
+    recipe = Recipe(window=_pair(window), size=size, spacing_mm=_triple(spacing), labels=_labels(label or ()))
     split = Split(folds=folds, seed=seed, patient=_pattern(patient))
     console = Console(stderr=True)
     with messages(console):
@@ -97,7 +99,7 @@ def _numbers(flag: str, text: str, count: int) -> list[float]:
     return numbers
 
 
-def _labels(texts: list[str]) -> dict[str, tuple[int, ...]] | None:
+def _labels(texts: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
     labels: dict[str, tuple[int, ...]] = {}
     for text in texts:
         match = re.fullmatch(r"(\w[^=]*)=(\d+(?:,\d+)*)", text)

@@ -183,9 +183,11 @@ def _summarise(results: Sequence[CaseResult], total: int, out: Path, seconds: fl
 
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments as JSON holds them."""
-    return {
-        name.rstrip("_"): [str(each) for each in value] if isinstance(value, list) else
-        str(value) if isinstance(value, Path) else value
-        for name, value in arguments.items()
-    }  # fmt: skip
+    """The arguments under the names of their flags, as JSON holds them."""
+
+    def as_json(value: Any) -> Any:
+        if isinstance(value, list):
+            return [str(each) for each in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {name.rstrip("_"): as_json(value) for name, value in arguments.items()}

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pair:
+    """The two label maps of one case."""
+
     id: str
     prediction: Case
     reference: Case
@@ -30,9 +32,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """cases: id -> label -> its counts, for the pairs that could be compared; failed: id -> why another could not.
+    """What a folder of label maps came to.
 
-    names: label -> name.  unmatched: predictions without a reference, left out.
+    cases: id -> label -> its voxel counts, for the pairs that could be compared. failed: id -> why the others could
+    not. names: label -> name. unmatched: ids of predictions without a reference, which are left out.
     """
 
     cases: Mapping[str, Mapping[int, Overlap]]

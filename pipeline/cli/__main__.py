@@ -1,3 +1,0 @@
-from pipeline.cli.app import app
-
-app(prog_name="evoseg")
