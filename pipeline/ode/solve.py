@@ -131,7 +131,7 @@ class _Counted:
         else:
             self.counts.forward += 1
         slope = self.func(t, y)
-        if slope.shape != y.shape:
+        if not torch.jit.is_tracing() and slope.shape != y.shape:  # in a trace a size is no number to compare
             raise ValueError(f"f(t, y) has shape {tuple(slope.shape)}, it must have that of y, {tuple(y.shape)}")
         return slope
 
