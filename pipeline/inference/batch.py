@@ -67,8 +67,8 @@ def segment_folder(
     report: called with each result as soon as it is known, those of an earlier run first.
     draw: writes `out`/overlays/<id>.png for each volume.
     Returns the results in the order of `cases`. Raises InputError before anything is written: results are there and
-    neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file. On
-    KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes on to the caller.
+    neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file, `out` cannot be
+    written to. On KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes on to the caller.
     """
     plan = plan or Plan()
     targets = targets_below(out, cases, spatial_dims=segmenter.spatial_dims, formats=plan.formats)
@@ -157,31 +157,36 @@ class _Record:
         }
 
     def begin(self, *, without: set[str]) -> None:
-        """Begin the files, leaving out what an earlier run says of the cases `without`."""
+        """Begin the files, leaving out what an earlier run says of the cases `without`.
+
+        InputError where that fails: hours of work would have nowhere to go.
+        """
         self.results = {each: result for each, result in self.results.items() if each not in without}
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.out} cannot be made ({error.strerror}): choose another OUT") from error
-        self._write()
+            self._write()
+        except CaseError as error:
+            raise InputError(error.message) from error
 
     def add(self, result: CaseResult) -> None:
         self.results[result.id] = result
-        self._write()
+        self._update()
 
     def close(self, skipped: Iterator[CaseResult]) -> None:
         self.results |= {each.id: each for each in skipped}
         self.run["ended"] = _now()
-        self._write()
+        self._update()
+
+    def _update(self) -> None:
+        try:
+            self._write()
+        except CaseError as error:  # a disk that is full now may have room after the next case
+            logger.error("%s", error.message)
 
     def _write(self) -> None:
         statuses = [result.status for result in self.results.values()]
         self.run["cases"] = {status: statuses.count(status) for status in ("ok", "failed", "skipped")}
-        try:
-            records.write_cases(self.out, list(self.results.values()))
-            records.write_run(self.out, self.run)
-        except CaseError as error:  # a disk that is full now may have room after the next case
-            logger.error("%s", error.message)
+        records.write_cases(self.out, list(self.results.values()))
+        records.write_run(self.out, self.run)
 
 
 def _earlier(out: Path, settings: Mapping[str, Any]) -> list[CaseResult]:

@@ -130,9 +130,21 @@ def test_a_full_disk_leaves_no_half_of_a_case_and_the_batch_goes_on(scans: Path,
     assert not (out / "b.nii.gz").exists()
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_first_case(scans: Path, out: Path) -> None:
+    (out / "cases.csv").mkdir(parents=True)  # root may write to any folder; no user may write over this
+    segmenter = Threshold()
+    with pytest.raises(InputError, match=r"cases\.csv could not be written"):
+        segment_folder(find_cases(scans), segmenter, out, Plan(overwrite=True))
+    assert segmenter.calls == 0
+
+
 def test_a_record_that_cannot_be_written_does_not_stop_the_batch(scans: Path, out: Path, monkeypatch, caplog) -> None:
-    def full(*args) -> None:
-        raise CaseError("WRITE_FAILED", "cases.csv could not be written (disk full)")
+    write = batch.records.write_cases
+
+    def full(folder: Path, results) -> None:
+        if results:  # the first record, of no case yet, still had room
+            raise CaseError("WRITE_FAILED", "cases.csv could not be written (disk full)")
+        write(folder, results)
 
     monkeypatch.setattr(batch.records, "write_cases", full)
     assert [result.status for result in segment_folder(find_cases(scans), Threshold(), out)] == ["ok"] * 3
