@@ -15,7 +15,7 @@ meets nothing adds |R_i| below, as in the authors' final code. In (6) an object 
 Hausdorff distance is the least to any object. Equal candidates: the lowest label, as in the published code.
 
 Empty maps: with one side empty every score is 0, and the Hausdorff distance the image's diagonal or what the caller
-says; with both empty every score is nan (the published codes say 1 or fail). `Contingency.status` tells them apart.
+says; with both empty every score is nan (the published codes say 1 or fail). `ObjectPairs.status` tells them apart.
 
 References: Caicedo et al., Nature Methods 2019; Kirillov et al., Panoptic segmentation, CVPR 2019; Kumar et al., IEEE
 TMI 2017; Sirinukunwattana et al., Gland segmentation in colon histology images, Medical Image Analysis 2017.
@@ -38,7 +38,7 @@ Windows = list[tuple[slice, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Contingency:
+class ObjectPairs:
     """The objects of two label maps, numbered 1, 2 ... by ascending label, and the pixels that each pair shares."""
 
     prediction: NDArray[np.int32]  # the maps, renumbered, 0 background
@@ -114,7 +114,7 @@ class Detections:
         )
 
 
-def contingency(prediction: NDArray[np.integer], reference: NDArray[np.integer]) -> Contingency:
+def object_pairs(prediction: NDArray[np.integer], reference: NDArray[np.integer]) -> ObjectPairs:
     """Count the pairs of two label maps of one shape (*spatial): 0 background, any labels above, gaps allowed.
 
     Raises ValueError for maps of two shapes, of no pixel, of another type than integers, or with negative labels.
@@ -127,10 +127,10 @@ def contingency(prediction: NDArray[np.integer], reference: NDArray[np.integer])
     width = len(reference_areas)
     keys, shared = _counts((predicted[both] - 1) * np.int64(width) + (referred[both] - 1))
     pairs = np.stack(np.divmod(keys, max(width, 1)))
-    return Contingency(predicted, referred, prediction_areas, reference_areas, pairs, shared)
+    return ObjectPairs(predicted, referred, prediction_areas, reference_areas, pairs, shared)
 
 
-def detections(objects: Contingency, *, iou: float = 0.5) -> Detections:
+def detections(objects: ObjectPairs, *, iou: float = 0.5) -> Detections:
     """Equation (1) at one threshold. `stardist.matching` takes IoU >= t, the Data Science Bowl and PQ take IoU > t."""
     if not 0.5 <= iou < 1:
         raise ValueError(f"iou is {iou}, it must be in 0.5..1: below 0.5 an object may match several")
@@ -138,12 +138,12 @@ def detections(objects: Contingency, *, iou: float = 0.5) -> Detections:
     return _detections(objects, scores[scores > iou])
 
 
-def average_precision(objects: Contingency) -> float:
+def average_precision(objects: ObjectPairs) -> float:
     """Mean of equation (2) over IOU_THRESHOLDS: the Data Science Bowl's score of one image."""
     return float(np.mean([detections(objects, iou=iou).average_precision for iou in IOU_THRESHOLDS]))
 
 
-def aggregated_jaccard(objects: Contingency) -> float:
+def aggregated_jaccard(objects: ObjectPairs) -> float:
     """AJI, equation (4)."""
     predicted, referred = objects.pairs
     chosen = _best_of_each(referred, objects.iou)
@@ -155,7 +155,7 @@ def aggregated_jaccard(objects: Contingency) -> float:
     return _ratio(shared, union + objects.prediction_areas[unused].sum())
 
 
-def glas_detections(objects: Contingency) -> Detections:
+def glas_detections(objects: ObjectPairs) -> Detections:
     """Equation (5); its `f1` is the F1 of the GlaS contest, over an image or, summed, over a set."""
     predicted, referred = objects.pairs
     chosen = _best_of_each(predicted, objects.shared)
@@ -163,7 +163,7 @@ def glas_detections(objects: Contingency) -> Detections:
     return _detections(objects, objects.iou[hit])
 
 
-def object_dice(objects: Contingency) -> float:
+def object_dice(objects: ObjectPairs) -> float:
     """Object Dice of the GlaS contest, equation (6)."""
     areas = (objects.prediction_areas, objects.reference_areas)
     if objects.status != "ok":
@@ -177,7 +177,7 @@ def object_dice(objects: Contingency) -> float:
     return float(score / 2)
 
 
-def object_hausdorff(objects: Contingency, *, one_empty: float | None = None) -> float:
+def object_hausdorff(objects: ObjectPairs, *, one_empty: float | None = None) -> float:
     """Object Hausdorff distance of the GlaS contest, equation (6), in pixels, between all pixels of the objects.
 
     one_empty: the distance when one map has no object; None: the image's diagonal.
@@ -205,7 +205,7 @@ def object_hausdorff(objects: Contingency, *, one_empty: float | None = None) ->
 class _Distances:
     """Hausdorff distances between objects of the two maps, each pair computed once, on the window that holds both."""
 
-    def __init__(self, objects: Contingency) -> None:
+    def __init__(self, objects: ObjectPairs) -> None:
         self.maps = (objects.prediction, objects.reference)
         self.windows: tuple[Windows, Windows] = tuple(find_objects(each) for each in self.maps)
         self.corners = [np.array([[(s.start, s.stop) for s in window] for window in each]) for each in self.windows]
@@ -238,7 +238,7 @@ def _farthest(points: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
     return float(distance_transform_edt(~target)[outside].max()) if outside.any() else 0.0
 
 
-def _detections(objects: Contingency, matched_iou: NDArray[np.float64]) -> Detections:
+def _detections(objects: ObjectPairs, matched_iou: NDArray[np.float64]) -> Detections:
     found, present, matched = len(objects.prediction_areas), len(objects.reference_areas), len(matched_iou)
     return Detections(matched, found - matched, present - matched, float(matched_iou.sum()))
 
