@@ -18,11 +18,11 @@ from pipeline.metrics.instances import (
     Detections,
     aggregated_jaccard,
     average_precision,
-    object_pairs,
     detections,
     glas_detections,
     object_dice,
     object_hausdorff,
+    object_pairs,
 )
 
 NONE = np.zeros((6, 8), int)
