@@ -68,7 +68,7 @@ def segment_folder(
     draw: writes `out`/overlays/<id>.png for each volume.
     Returns the results in the order of `cases`. Raises InputError before anything is written: results are there and
     neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file, `out` cannot be
-    written to. On KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes on to the caller.
+    written to. On KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes to the caller.
     """
     plan = plan or Plan()
     targets = targets_below(out, cases, spatial_dims=segmenter.spatial_dims, formats=plan.formats)
@@ -199,11 +199,15 @@ def _earlier(out: Path, settings: Mapping[str, Any]) -> list[CaseResult]:
 
 
 def _finished(case: Case, result: CaseResult | None, targets: Targets) -> bool:
-    """Whether an earlier result is of the same input, and its labels are there and can be read to their end."""
+    """Whether an earlier result is of the same, unchanged input, and its labels can be read to their end."""
     if result is None or result.status != "ok" or not all(path.is_file() for path in targets.labels):
         return False
     if Path(result.source).resolve() != Path(source_of(case)).resolve():
         logger.warning("%s is segmented again: the result there was made from %s", case.id, result.source)
+        return False
+    made = min(path.stat().st_mtime for path in targets.labels)
+    if any(path.exists() and path.stat().st_mtime > made for path in case.files):  # slices may have arrived meanwhile
+        logger.warning("%s is segmented again: its input has changed since", case.id)
         return False
     try:
         for path in targets.labels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -211,6 +212,15 @@ def test_resuming_does_not_trust_a_result_of_another_input(scans: Path, out: Pat
     segment_folder(find_cases(tmp_path / "other"), again, out, Plan(resume=True))
     assert again.calls == 1
     assert sorted(column(out, "id")) == ["a", "b", "c"]  # the rows of the earlier run are kept
+
+
+def test_resuming_does_not_trust_a_result_older_than_its_input(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out)
+    made = (out / "b.nii.gz").stat().st_mtime
+    os.utime(scans / "b.nii.gz", (made + 1, made + 1))
+    again = Threshold()
+    segment_folder(find_cases(scans), again, out, Plan(resume=True))
+    assert again.calls == 1
 
 
 def test_existing_results_are_refused_with_both_ways_out(scans: Path, out: Path) -> None:
