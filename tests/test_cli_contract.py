@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +74,14 @@ def test_help_names_every_verb_and_loads_none() -> None:
         "except SystemExit: pass\n"
         "print('LOADED', {'torch', 'monai', 'pandas', 'numba', 'numpy', 'pipeline.cli.segment'} & set(sys.modules))"
     )
-    start = time.perf_counter()
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert time.perf_counter() - start < 3  # 0.2 s on a free machine; torch alone would take longer than this
     assert all(verb in ran.stdout for verb in VERBS)
     assert "LOADED set()" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_version_is_the_one_of_the_distribution() -> None:
-    assert CliRunner().invoke(app, ["--version"]).output.strip() == "evoseg 0.1.0"
+    described = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"evoseg {described['project']['version']}"
 
 
 def test_an_input_error_is_a_sentence_on_stderr_and_exit_status_2(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,7 @@ def test_a_colour_photograph_keeps_its_colours(tmp_path: Path) -> None:
 
 def test_a_single_slice_is_enough(tmp_path: Path) -> None:
     image, labels = scan()
-    assert draw(
-        tmp_path / "a.png", Volume(image.array[..., :1], image.affine), Volume(labels.array[..., 3:4], labels.affine)
-    ).any()
+    first, mask = Volume(image.array[..., :1], image.affine), Volume(labels.array[..., 3:4], labels.affine)
+    picture = draw(tmp_path / "a.png", first, mask)
+    assert picture.shape == (LINE + LINE + PANEL_WIDTH, PANEL_WIDTH, 3)
+    assert len(contour(picture))
