@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -56,9 +56,24 @@ def _terminal(console: Console, quiet: bool, verbose: bool) -> logging.Handler:
     return handler
 
 
+class _LogFile(logging.FileHandler):
+    """A file whose disk may fill up: the run goes on without the log, and that is said once."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.told:
+            self.told = True
+            logging.getLogger(__name__).error("--log-file %s cannot be written to any more", self.baseFilename)
+
+    def close(self) -> None:
+        with suppress(OSError):  # it writes what is left
+            super().close()
+
+
 def _file(path: Path) -> logging.Handler:
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
         raise InputError(f"--log-file {path} cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
