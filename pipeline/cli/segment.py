@@ -18,8 +18,8 @@ from pipeline.cli.logs import messages
 from pipeline.errors import CASE_CODES, InputError
 from pipeline.inference.batch import Plan, refuse_earlier_run, segment_case, segment_folder
 from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult
-from pipeline.inference.targets import Format, Targets, refuse_existing
-from pipeline.io.discover import Case, find_cases, read_case
+from pipeline.inference.targets import Format, Targets
+from pipeline.io.discover import IMAGE_SUFFIXES, Case, find_cases, read_case
 from pipeline.io.write import LABEL_SUFFIXES, OVERLAYS
 from pipeline.report.overlay import overlay
 
@@ -106,8 +106,8 @@ def _one_file(cases: Sequence[Case], out: Path, plan: Plan, *, bundle: str, devi
     case = cases[0]
     if out.resolve() in (path.resolve() for path in case.files):
         raise InputError(f"{out} is the input itself: choose another OUT")
-    if not plan.overwrite:
-        refuse_existing([out])
+    if out.exists() and not plan.overwrite:
+        raise InputError(f"{out} exists already: --overwrite replaces it")
     segmenter = _segmenter(bundle, device)
     if (segmenter.spatial_dims == 2) != out.name.lower().endswith(".png"):
         raise InputError(f"{out}: labels of a picture are written as .png, those of a volume as .nii.gz, .mha or .nrrd")
@@ -123,7 +123,13 @@ def _segmenter(bundle: str, device: str) -> Segmenter:
 
 
 def _is_file(out: Path) -> bool:
-    return out.name.lower().endswith(LABEL_SUFFIXES) and not out.is_dir()
+    """Whether OUT names a file; InputError where it ends as an image of a kind that labels are not written as."""
+    if out.is_dir():
+        return False
+    name = out.name.lower()
+    if name.endswith(IMAGE_SUFFIXES) and not name.endswith(LABEL_SUFFIXES):
+        raise InputError(f"{out}: labels are written as {', '.join(LABEL_SUFFIXES)}: choose one of these, or a folder")
+    return name.endswith(LABEL_SUFFIXES)
 
 
 def _without_results(cases: list[Case], inputs: Sequence[Path], out: Path) -> list[Case]:

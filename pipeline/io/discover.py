@@ -26,6 +26,7 @@ _SUFFIXES: dict[str, Kind] = {
     ".png": "image", ".jpg": "image", ".jpeg": "image", ".tif": "image", ".tiff": "image", ".bmp": "image",
     **dict.fromkeys(DICOM_SUFFIXES, "dicom"),
 }  # fmt: skip
+IMAGE_SUFFIXES = tuple(_SUFFIXES)
 _LOOKED_FOR = "DICOM, NIfTI (.nii, .nii.gz), MHA, NRRD, PNG, JPEG, TIFF and BMP"
 
 _Folder = tuple[Path, tuple[str, ...]]  # a base, and the parts of a folder below it

@@ -109,14 +109,20 @@ def test_one_scan_becomes_one_file(segmenter: Bright, scans: Path, tmp_path: Pat
     assert run(scans / "a.nii.gz", "-o", target).exit_code == 0
     assert np.asanyarray(nib.load(target).dataobj).sum() == 3 * 3 * 4
     assert {path.name for path in tmp_path.iterdir()} == {"in", "kidneys.nii.gz"}
-    assert run(scans / "a.nii.gz", "-o", target).exit_code == 2
+    refused = run(scans / "a.nii.gz", "-o", target)
+    assert refused.exit_code == 2
+    assert refused.stderr.endswith("exists already: --overwrite replaces it\n")  # --resume is for folders
     assert run(scans / "a.nii.gz", "-o", target, "--overwrite").exit_code == 0
 
 
-def test_a_file_that_cannot_hold_the_labels_is_refused(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
-    result = run(scans / "a.nii.gz", "-o", tmp_path / "kidneys.png")
+@pytest.mark.parametrize("name", ["kidneys.png", "kidneys.dcm", "kidneys.mhd"])
+def test_a_file_that_cannot_hold_the_labels_is_refused(
+    segmenter: Bright, scans: Path, tmp_path: Path, name: str
+) -> None:
+    result = run(scans / "a.nii.gz", "-o", tmp_path / name)
     assert result.exit_code == 2
     assert ".nii.gz" in result.stderr
+    assert not (tmp_path / name).exists()
 
 
 def test_a_picture_becomes_a_png_without_an_overlay(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
