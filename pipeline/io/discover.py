@@ -197,10 +197,10 @@ def _folder(entries: Sequence[Entry]) -> _Folder:
 
 
 def _only_series(found: Sequence[_Found], series: str) -> list[_Found]:
-    chosen = [case for case in found if case.series == series]
+    chosen = [case for case in found if series and case.series == series]
     if not chosen:
         listed = ", ".join(sorted({case.series for case in found if case.series})) or "none"
-        raise InputError(f"no series {series} was found; the series found: {listed}")
+        raise InputError(f"no series {series!r} was found; the series found: {listed}")
     return chosen
 
 

@@ -46,6 +46,12 @@ def test_series_are_told_by_their_uid_wherever_their_files_lie(tmp_path, write_s
     assert read_case(cases[0]).array.shape == (5, 4, 3)
 
 
+def test_an_empty_series_is_not_that_of_the_files_without_one(tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match="no series '' was found"):
+        find_cases(tmp_path, series="")
+
+
 def test_a_folder_with_one_series_gives_its_name_and_one_with_two_says_so(tmp_path, write_series):
     write_series(tmp_path / "p1" / "ct", STACK, series=A)
     assert ids(tmp_path) == ["p1/ct"]
