@@ -27,7 +27,7 @@ class Provenance:
     def __init__(self, out: Path, source: str, arguments: dict[str, Any], split: dict[str, Any]) -> None:
         """Open the record in `out`, or begin one. Cases made with other arguments are forgotten, their files removed.
 
-        InputError when `out` holds files that no earlier run recorded.
+        InputError when `out` holds files that no earlier run recorded. CaseError WRITE_FAILED where it cannot be made.
         """
         self.out = out
         self.content: dict[str, Any] = {
@@ -44,8 +44,6 @@ class Provenance:
             for id in earlier["cases"]:
                 self._remove_files(id)
             (out / "dataset.json").unlink(missing_ok=True)
-        for kind in KINDS:
-            (out / kind).mkdir(parents=True, exist_ok=True)
         self._save()
 
     @property

@@ -16,7 +16,7 @@ from data_prep.folds import Split
 from data_prep.layout import Scan
 from data_prep.prepare import Prepared, prepare
 from data_prep.recipe import Recipe
-from pipeline.errors import InputError
+from pipeline.errors import CaseError, InputError
 
 SETTINGS = Recipe(window=(-125, 275), size=16, labels={"kidney": (1, 2)})
 
@@ -160,6 +160,12 @@ def test_a_record_of_others_is_refused(pairs_source: Path, tmp_path: Path, text:
     (tmp_path / "out/provenance.json").write_text(text)
     with pytest.raises(InputError, match="is no record"):
         run(pairs_source, tmp_path / "out")
+
+
+def test_an_output_that_cannot_be_made_is_refused_by_code(pairs_source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CaseError, match=r"provenance\.json could not be written"):
+        run(pairs_source, tmp_path / "file" / "out")
 
 
 def test_a_source_that_is_no_folder_is_refused(tmp_path: Path) -> None:
