@@ -40,7 +40,7 @@ class Provenance:
         earlier = _read(out)
         if (earlier["source"], earlier["arguments"]) == (source, arguments):
             self.content |= {"cases": earlier["cases"], "failed": earlier["failed"]}
-        else:
+        elif out.exists():
             for id in earlier["cases"]:
                 self._remove_files(id)
             (out / "dataset.json").unlink(missing_ok=True)
