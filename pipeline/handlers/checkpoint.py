@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pipeline.errors import InputError
+from pipeline.io.whole_file import whole_file
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def half_precision(network: nn.Module) -> dict[str, Tensor]:
@@ -27,11 +27,9 @@ def half_precision(network: nn.Module) -> dict[str, Tensor]:
 
 
 def save(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain numbers so that `path` is the old file or the whole new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    torch.save(state, beside)
-    os.replace(beside, path)
+    """Write tensors and plain numbers so that `path` is the old file or the whole new one. CaseError: WRITE_FAILED."""
+    with whole_file(path) as part:
+        torch.save(state, part)
 
 
 class Checkpoints:
@@ -79,7 +77,7 @@ class Checkpoints:
             part.load_state_dict(state[name])
         trainer.state.epoch, trainer.state.iteration = state["epoch"], state["epoch"] * state["epoch_length"]
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
-        _log.info("continuing %s after epoch %d of %d", self.checkpoint, state["epoch"], state["max_epochs"])
+        logger.info("continuing %s after epoch %d of %d", self.checkpoint, state["epoch"], state["max_epochs"])
 
     def save(self, trainer: Engine) -> None:
         counters = {
@@ -96,4 +94,4 @@ class Checkpoints:
         if score > self.best_score:  # False for nan: a stopping part without the object keeps nothing
             self.best_score, self.best_epoch = score, trainer.state.epoch
             save(half_precision(self.network), self.best_weights)
-            _log.info("epoch %d is the best so far: %.4f", trainer.state.epoch, score)
+            logger.info("epoch %d is the best so far: %.4f", trainer.state.epoch, score)

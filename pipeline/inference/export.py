@@ -11,19 +11,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from nibabel.orientations import io_orientation
 from torch import Tensor
 
 from pipeline.inference.slices import AxialSliceInferer, square_grid
+from pipeline.io.orientation import canonical_order
 from pipeline.io.volume import Volume
-
-
-def canonical_order(image: Volume) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Which array axis runs closest along R, A and S, and whether it runs against it."""
-    world_axis, direction = io_orientation(image.affine).T
-    order = np.argsort(world_axis)
-    flips = direction[order] < 0
-    return (int(order[0]), int(order[1]), int(order[2])), (bool(flips[0]), bool(flips[1]), bool(flips[2]))
 
 
 def label_volume(

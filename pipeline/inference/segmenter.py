@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from pipeline.data.roots import bundle as find_bundle
+from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
 from pipeline.inference.export import label_volume
 from pipeline.inference.slices import AxialSliceInferer
@@ -51,32 +51,20 @@ class Segmenter:
 
     @classmethod
     def from_bundle(cls, bundle: str | Path, *, device: str = "auto") -> Segmenter:
-        """Load a bundle by name or folder; InputError when it is not there, not whole, or the device is not."""
-        root = Path(find_bundle(bundle))
-        metadata = json.loads((root / "configs" / "metadata.json").read_text())
-        formats = metadata["network_data_format"]
-        image = formats["inputs"]["image"]
+        """Load a bundle by name or folder. InputError: no such bundle, a damaged or incomplete one, no such device."""
+        root = Path(roots.bundle(bundle))
         where = _device(device)
-        parser = _parse(root / "configs" / "inference.yaml")
-        network, weights = parser.get_parsed_content("network_def"), root / "models" / "model.pt"
-        _load(weights, network)
-        fov = image.get("field_of_view_mm")
-        return cls(
-            network=network.to(where).eval().requires_grad_(False),
-            inferer=parser.get_parsed_content("inferer"),
-            intensity=parser.get_parsed_content("intensity"),
-            device=where,
-            name=root.name,
-            version=metadata["version"],
-            weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-            names={int(k): v for k, v in formats["outputs"]["pred"]["channel_def"].items() if int(k) > 0},
-            modality=image["modality"],
-            field_of_view_mm=(float(fov[0]), float(fov[1])) if fov else None,
-        )
+        try:
+            return cls(**_described(root), **_built(root, where), device=where)
+        except KeyError as error:
+            raise InputError(
+                f"{root} does not say {error}: its metadata.json or inference.yaml is not of evoseg's kind; "
+                "run it by `python -m monai.bundle run`"
+            ) from error
 
     @property
     def spatial_dims(self) -> int:
-        """Dimensions of the image that the bundle takes: 3 for volumes, 2 for photographs."""
+        """Dimensions of the image that the bundle takes: 3 for volumes, 2 for pictures."""
         return self.inferer.spatial_dims
 
     def __call__(self, image: Volume) -> Segmentation:
@@ -99,6 +87,34 @@ class Segmenter:
         except torch.cuda.OutOfMemoryError as error:
             raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
         return Segmentation(labels=labels, names=self.names)
+
+
+def _described(root: Path) -> dict[str, Any]:
+    """What metadata.json says."""
+    metadata = roots.metadata(root)
+    formats = metadata["network_data_format"]
+    image = formats["inputs"]["image"]
+    field_of_view = image.get("field_of_view_mm")
+    return {
+        "name": root.name,
+        "version": metadata["version"],
+        "names": {int(k): v for k, v in formats["outputs"]["pred"]["channel_def"].items() if int(k) > 0},
+        "modality": image["modality"],
+        "field_of_view_mm": tuple(map(float, field_of_view)) if field_of_view else None,
+    }
+
+
+def _built(root: Path, device: torch.device) -> dict[str, Any]:
+    """What inference.yaml builds, the network with its weights."""
+    parser, weights = _parse(root / "configs" / "inference.yaml"), root / "models" / "model.pt"
+    network = parser.get_parsed_content("network_def")
+    _load(weights, network)
+    return {
+        "network": network.to(device).eval().requires_grad_(False),
+        "inferer": parser.get_parsed_content("inferer"),
+        "intensity": parser.get_parsed_content("intensity"),
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
 
 
 def _load(weights: Path, network: nn.Module) -> None:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from torch import Tensor
@@ -80,18 +81,15 @@ class AxialSliceInferer(Inferer):
         super().__init__()
         self.size, self.air, self.batch_size = size, air, batch_size
 
-    def __call__(
-        self,
-        inputs: Tensor,
-        network: Callable[..., Tensor],
-        *args: Any,
-        spacing: tuple[float, float] = (1.0, 1.0),
-        **kwargs: Any,
-    ) -> Tensor:
-        """(1, C, X, Y, S) in RAS+ order, intensities scaled -> (1, C_out, X, Y, S)."""
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """(1, C, X, Y, S) in RAS+ order, intensities scaled -> (1, C_out, X, Y, S).
+
+        A MetaTensor tells the pixels' spacing; those of a plain tensor are taken for square.
+        """
         if inputs.ndim != 5 or inputs.shape[0] != 1:
             raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be one volume (1, C, X, Y, S)")
-        grid = square_grid(tuple(inputs.shape[2:4]), self.size, spacing, (False, False), str(inputs.device))
+        shape = (inputs.shape[2], inputs.shape[3])
+        grid = square_grid(shape, self.size, _pixel_spacing(inputs), (False, False), str(inputs.device))
         slices = inputs.as_subclass(Tensor)[0].movedim(-1, 0)
         maps = [
             grid.to_volume(network(grid.to_network(batch, self.air), *args, **kwargs))
@@ -99,6 +97,14 @@ class AxialSliceInferer(Inferer):
         ]
         # a MetaTensor comes back as one, with the geometry that the bundle's Invertd and SaveImaged need
         return convert_to_dst_type(torch.cat(maps).movedim(0, -1)[None], inputs)[0]
+
+
+def _pixel_spacing(inputs: Tensor) -> tuple[float, float]:
+    if not isinstance(inputs, MetaTensor):
+        return 1.0, 1.0
+    affine = inputs.affine.reshape(-1, 4, 4)[0]  # a batch of one volume has a batch of one affine
+    along_x, along_y = affine[:3, :2].norm(dim=0).tolist()
+    return along_x, along_y
 
 
 @lru_cache(maxsize=8)

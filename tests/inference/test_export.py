@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.inference.export import canonical_order, label_volume
+from pipeline.inference.export import label_volume
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.io.volume import Volume
 
@@ -72,13 +72,3 @@ def test_memory_order_and_number_type_do_not_matter(layout, expected):
         Volume(scan, np.eye(4)), right_half_of_what_is_bright, intensity=shift, inferer=INFERER, device=CPU
     )
     np.testing.assert_array_equal(labels.array, expected)
-
-
-def test_an_oblique_scan_takes_the_nearest_axes():
-    angle = np.deg2rad(20)
-    affine = np.eye(4)
-    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    assert canonical_order(Volume(np.zeros((3, 4, 5)), affine @ np.diag([-1, 1, 1, 1]))) == (
-        (0, 1, 2),
-        (True, False, False),
-    )

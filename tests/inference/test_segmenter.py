@@ -70,7 +70,10 @@ def test_monais_own_engine_gives_the_same_labels(segmenter, tmp_path):
     demo = read_nifti(Path(__file__).parents[1] / "data" / "demo" / "trunk.nii.gz")
     part = demo.array[:, :, 80:96].transpose(2, 0, 1)[:, ::-1]
     # from indices of the part (S, R reversed, A) to those of the demo (R, A, S)
-    affine = demo.affine @ np.array([[0, -1, 0, part.shape[1] - 1], [0, 0, 1, 0], [1, 0, 0, 80], [0, 0, 0, 1]])
+    stretch = np.diag([1.5, 1, 1, 1])  # pixels that are not square
+    affine = (
+        stretch @ demo.affine @ np.array([[0, -1, 0, part.shape[1] - 1], [0, 0, 1, 0], [1, 0, 0, 80], [0, 0, 0, 1]])
+    )
     nib.save(nib.Nifti1Image(np.ascontiguousarray(part), affine), tmp_path / "scan.nii.gz")
     ours = segmenter(read_nifti(tmp_path / "scan.nii.gz")).labels
 
@@ -105,6 +108,17 @@ def test_a_bundle_without_weights_or_with_others_is_refused(empty_bundle):
         Segmenter.from_bundle(empty_bundle, device="cpu")
     (empty_bundle / "models" / "model.pt").write_bytes(b"version https://git-lfs.github.com/spec/v1")
     with pytest.raises(InputError, match="cannot be read"):
+        Segmenter.from_bundle(empty_bundle, device="cpu")
+
+
+@pytest.mark.parametrize(("file", "key"), [("metadata.json", '"modality"'), ("inference.yaml", "\nintensity:")])
+def test_a_bundle_of_another_kind_is_refused_with_what_it_lacks(empty_bundle, file, key):
+    shutil.copytree(Path(bundle(NAME)) / "models", empty_bundle / "models", dirs_exist_ok=True)
+    config = empty_bundle / "configs" / file
+    text = config.read_text()
+    assert key in text
+    config.write_text(text.replace(key, key.replace("i", "_i").replace("mod", "_mod")).replace('"@intensity"', "{}"))
+    with pytest.raises(InputError, match=r"does not say .*(modality|intensity)"):
         Segmenter.from_bundle(empty_bundle, device="cpu")
 
 
