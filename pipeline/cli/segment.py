@@ -133,15 +133,20 @@ def _is_file(out: Path) -> bool:
 
 
 def _without_results(cases: list[Case], inputs: Sequence[Path], out: Path) -> list[Case]:
-    """The cases without those below OUT, where OUT lies inside an input folder: results are no input."""
+    """The cases without those below OUT or the OUT of another run inside an input folder: results are no input."""
     results, roots = out.resolve(), [path.resolve() for path in inputs if path.is_dir()]
     if results in roots:
         raise InputError(f"OUT is the input folder {out} itself: choose another folder, for example {out / 'labels'}")
-    if not any(root in results.parents for root in roots):
-        return cases
-    kept = [case for case in cases if not any(results in path.resolve().parents for path in case.files)]
+
+    def is_result(path: Path) -> bool:
+        below = [folder for folder in path.resolve().parents if any(root in folder.parents for root in roots)]
+        return results in below or any((each / CASES_FILE).exists() and (each / RUN_FILE).exists() for each in below)
+
+    kept = [case for case in cases if not is_result(case.files[0])]
     if not kept:
-        raise InputError(f"no case in {', '.join(map(str, inputs))} beside the results in {out}")
+        raise InputError(f"{', '.join(map(str, inputs))} holds results of earlier runs only: give the scans themselves")
+    if len(kept) < len(cases):
+        logger.info("%d of them are results of earlier runs: left out", len(cases) - len(kept))
     return kept
 
 

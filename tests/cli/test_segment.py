@@ -163,6 +163,9 @@ def test_results_inside_the_input_folder_are_not_read_again(segmenter: Bright, s
     assert run(scans, "-o", scans / "labels").exit_code == 0
     assert run(scans, "-o", scans / "labels", "--overwrite").exit_code == 0
     assert set(statuses(scans / "labels")) == {"a", "sub/b"}
+    other = run(scans, "-o", scans / "other")
+    assert set(statuses(scans / "other")) == {"a", "sub/b"}
+    assert "4 of them are results of earlier runs: left out" in other.stderr  # two label maps and two overlays
     assert run(scans, "-o", scans).exit_code == 2
 
 
