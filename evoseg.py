@@ -24,7 +24,7 @@ def main() -> None:
         sys.exit(2)
     from pipeline.cli.app import app
 
-    app()
+    app(prog_name="evoseg")
 
 
 if __name__ == "__main__":

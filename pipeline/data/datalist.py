@@ -10,6 +10,7 @@ from pipeline.errors import InputError
 from pipeline.io.json_file import read_json
 
 Part = Literal["train", "stop", "test", "all"]
+REQUIRED = {"id", "patient", "fold", "image", "label"}
 
 
 def cases(
@@ -47,9 +48,12 @@ def _read(folder: Path) -> dict[str, Any]:
     if not described_in.is_file():
         raise InputError(f"{described_in} does not exist: make the dataset with `evoseg prepare ... -o {folder}`")
     described = read_json(described_in)
-    if not described.get("cases"):
+    listed = described.get("cases")
+    if not listed:
         raise InputError(f"{described_in} lists no cases: prepare it again from a source that holds some")
-    for case in described["cases"]:
+    if not isinstance(listed, list) or not all(isinstance(case, dict) and REQUIRED <= case.keys() for case in listed):
+        raise InputError(f"{described_in}: each case needs {', '.join(sorted(REQUIRED))}: run `evoseg prepare` again")
+    for case in listed:
         for key in ("image", "label", "distance"):
             if key in case:
                 case[key] = str(folder / case[key])

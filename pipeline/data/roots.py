@@ -48,7 +48,7 @@ def bundle(name_or_path: str | os.PathLike[str]) -> str:
     known = bundles()
     if str(name_or_path) in known:
         return str(known[str(name_or_path)])
-    if path.is_dir() and len(path.parts) > 1:
+    if path.is_dir():
         raise InputError(f"{path} is not a bundle: it has no configs/metadata.json")
     near = difflib.get_close_matches(str(name_or_path), known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

@@ -66,6 +66,13 @@ def test_a_dataset_without_cases_is_refused(tmp_path):
         cases(tmp_path, "all")
 
 
+@pytest.mark.parametrize("listed", ["x", ["x"], [{"id": "a", "image": "a.nii.gz"}]])
+def test_a_list_of_another_shape_is_refused(tmp_path, listed):
+    (tmp_path / "dataset.json").write_text(json.dumps({"cases": listed}))
+    with pytest.raises(InputError, match="each case needs fold, id, image, label, patient"):
+        cases(tmp_path, "all")
+
+
 def test_images_are_found_below_a_folder_and_none_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"holds no \.nii"):
         images(tmp_path)
