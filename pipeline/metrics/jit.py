@@ -13,11 +13,12 @@ logger = logging.getLogger(__name__)
 
 Kernel = Callable[..., Any]
 
-_MAP = "u1[::1], UniTuple(i8, 3), i8[:,::1], b1"
+_MAP = "u1[::1], UniTuple(i8, 3), i8[:,::1]"
 SIGNATURES = {
     "scan": "void(u1[::1], u1[::1], u8[::1], u8[::1], UniTuple(i8, 3), i8[:,::1], i8[:,::1])",
-    "border_voxels": f"i4[:,::1]({_MAP})",
-    "mixed_corners": f"Tuple((i4[:,::1], u1[:,::1]))({_MAP})",
+    "occupied_rows": f"b1[:,::1]({_MAP})",
+    "border_voxels": f"i4[:,::1]({_MAP}, b1, b1[:,::1])",
+    "mixed_corners": f"Tuple((i4[:,::1], u1[:,::1]))({_MAP}, b1, b1[:,::1])",
     "nearest_in_rows": "f8[::1](i4[:,::1], i4[:,::1], i8[:,::1], f8[::1], f8)",
 }
 

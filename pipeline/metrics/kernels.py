@@ -22,7 +22,7 @@ def scan(
     """Count the pairs (label predicted, label of reference) but (0, 0) into `table`, and set `box`."""
     _, rows, length = shape
     low_z, low_y, low_x = shape
-    high_z, high_y, high_x = -1, -1, -1
+    high_z, high_y, high_x = -1, -1, -1  # and so the box of nothing is empty
     last_p, last_r, run = 0, 0, 0  # pairs come in runs: the table is touched once for each
     n_words = prediction_words.size
     for word in range(n_words + 1):
@@ -49,14 +49,30 @@ def scan(
                 if y == rows:
                     y, z = 0, z + 1
     table[last_p, last_r] += run
+    if high_z < 0:
+        low_z, low_y, low_x = 0, 0, 0
     box[0, 0], box[0, 1], box[0, 2] = low_z, low_y, low_x
     box[1, 0], box[1, 1], box[1, 2] = high_z + 1, high_y + 1, high_x + 1
 
 
-def border_voxels(voxels: Any, shape: Any, box: Any, planar: Any) -> Any:
+def occupied_rows(voxels: Any, shape: Any, box: Any) -> Any:
+    """Which rows of the box hold a label: (planes + 2, rows + 2) of the box, with a margin of rows that hold none."""
+    _, rows, length = shape
+    occupied = np.zeros((box[1, 0] - box[0, 0] + 2, box[1, 1] - box[0, 1] + 2), np.bool_)
+    for z in range(box[0, 0], box[1, 0]):
+        for y in range(box[0, 1], box[1, 1]):
+            i, some = (z * rows + y) * length, 0
+            row = voxels[i + box[0, 2] : i + box[1, 2]]
+            for x in range(len(row)):
+                some |= row[x]
+            occupied[z - box[0, 0] + 1, y - box[0, 1] + 1] = some != 0
+    return occupied
+
+
+def border_voxels(voxels: Any, shape: Any, box: Any, planar: Any, occupied: Any) -> Any:
     """The voxels of a label with a face neighbour that is none of it, or none at all: (plane, row, place, label) each.
 
-    planar: the map is an image, and its one plane has no neighbours to be had.
+    planar: the map is an image, and its one plane has no neighbours to be had.  occupied: of `occupied_rows`.
     """
     planes, rows, length = shape
     found, n = np.empty((1024, 4), np.int32), 0
@@ -65,6 +81,8 @@ def border_voxels(voxels: Any, shape: Any, box: Any, planar: Any) -> Any:
     border_words = border.view(np.uint64)
     for z in range(box[0, 0], box[1, 0]):
         for y in range(box[0, 1], box[1, 1]):
+            if not occupied[z - box[0, 0] + 1, y - box[0, 1] + 1]:
+                continue
             i = (z * rows + y) * length + left
             here = voxels[i : i + wide]
             if y == 0 or y == rows - 1 or (not planar and (z == 0 or z == planes - 1)):
@@ -95,33 +113,36 @@ def border_voxels(voxels: Any, shape: Any, box: Any, planar: Any) -> Any:
     return found[:n].copy()
 
 
-def mixed_corners(voxels: Any, shape: Any, box: Any, planar: Any) -> Any:
+def mixed_corners(voxels: Any, shape: Any, box: Any, planar: Any, occupied: Any) -> Any:
     """The voxel corners where labels meet: (plane, row, place) each, and the labels of the eight voxels around it.
 
     Corner (z, y, x) lies between the voxels z - 1 and z, y - 1 and y, x - 1 and x: there is one plane, row and place
     more of corners than of voxels. Voxel 4 dz + 2 dy + dx is (z - 1 + dz, ...); outside the map all is 0. planar: both
-    planes around a corner are the image's one.
+    planes around a corner are the image's one.  occupied: of `occupied_rows`.
     """
     _, rows, length = shape
     found, labels, n = np.empty((1024, 3), np.int32), np.empty((1024, 8), np.uint8), 0
     left, wide = box[0, 2], box[1, 2] - box[0, 2]
     around = np.zeros((4, wide + 2), np.uint8)  # the rows (z - 1, y - 1), (z - 1, y), (z, y - 1), (z, y), 0 at the ends
-    a, b, c, d = around[0], around[1], around[2], around[3]
+    a, b, c, d = around[0, :-1], around[1, :-1], around[2, :-1], around[3, :-1]
+    e, f, g, h = around[0, 1:], around[1, 1:], around[2, 1:], around[3, 1:]
     mixed = np.zeros(wide // 8 * 8 + 8, np.uint8)
     mixed_words = mixed.view(np.uint64)
     for z in range(box[0, 0], box[1, 0] + (0 if planar else 1)):
         for y in range(box[0, 1], box[1, 1] + 1):
+            some = 0
             for k in range(4):
                 of_z, of_y = z if planar else z - 1 + (k >> 1), y - 1 + (k & 1)
-                if box[0, 0] <= of_z < box[1, 0] and box[0, 1] <= of_y < box[1, 1]:
-                    i = (of_z * rows + of_y) * length + left
+                around[k, 1:-1] = 0
+                if occupied[of_z - box[0, 0] + 1, of_y - box[0, 1] + 1]:
+                    i, some = (of_z * rows + of_y) * length + left, 1
                     around[k, 1:-1] = voxels[i : i + wide]
-                else:
-                    around[k, 1:-1] = 0
+            if not some:
+                continue
             for x in range(wide + 1):  # no branches, as above
                 first = a[x]
-                differs = (b[x] ^ first) | (c[x] ^ first) | (d[x] ^ first) | (a[x + 1] ^ first)
-                mixed[x] = differs | (b[x + 1] ^ first) | (c[x + 1] ^ first) | (d[x + 1] ^ first)
+                differs = (b[x] ^ first) | (c[x] ^ first) | (d[x] ^ first)
+                mixed[x] = differs | (e[x] ^ first) | (f[x] ^ first) | (g[x] ^ first) | (h[x] ^ first)
             for word in range(len(mixed_words)):
                 if mixed_words[word] == 0:
                     continue

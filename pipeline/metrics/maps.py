@@ -129,7 +129,7 @@ def _foreground(maps: LabelMaps) -> NDArray[np.int64]:
     volumes = [(words(each) if eight == 8 else each).reshape(shape) for each in (maps.prediction, maps.reference)]
     planes = np.flatnonzero(np.logical_or.reduce([np.bitwise_or.reduce(each, axis=(1, 2)) != 0 for each in volumes]))
     if planes.size == 0:
-        return np.array([maps.shape, (0, 0, 0)])
+        return np.zeros((2, 3), np.int64)
     seen = np.bitwise_or.reduce([np.bitwise_or.reduce(v[planes[0] : planes[-1] + 1], axis=0) for v in volumes])
     seen = seen.view(np.uint8).reshape(maps.shape[1:])
     rows, places = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))

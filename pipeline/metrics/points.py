@@ -99,9 +99,9 @@ def _row_steps(planar: bool, spacing_mm: NDArray[np.float64]) -> tuple[NDArray[n
 
 
 def _border_voxels(maps: LabelMaps, voxels: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.int32]:
-    kernel = compiled("border_voxels")
-    if kernel is not None:
-        return kernel(voxels, maps.shape, box, maps.planar)
+    kernel, occupied = compiled("border_voxels"), compiled("occupied_rows")
+    if kernel is not None and occupied is not None:
+        return kernel(voxels, maps.shape, box, maps.planar, occupied(voxels, maps.shape, box))
     found = [np.empty((0, 4), np.int32)]
     for first, block in maps.blocks(voxels, box):
         centre = block[1:-1, 1:-1, 1:-1]
@@ -118,9 +118,9 @@ def _border_voxels(maps: LabelMaps, voxels: NDArray[np.uint8], box: NDArray[np.i
 def _mixed_corners(
     maps: LabelMaps, voxels: NDArray[np.uint8], box: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    kernel = compiled("mixed_corners")
-    if kernel is not None:
-        return kernel(voxels, maps.shape, box, maps.planar)
+    kernel, occupied = compiled("mixed_corners"), compiled("occupied_rows")
+    if kernel is not None and occupied is not None:
+        return kernel(voxels, maps.shape, box, maps.planar, occupied(voxels, maps.shape, box))
     found, labels = [np.empty((0, 3), np.int32)], [np.empty((0, 8), np.uint8)]
     for first, block in maps.blocks(voxels, box):
         is_last = first + len(block) - 2 == box[1, 0]

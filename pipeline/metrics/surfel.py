@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +36,7 @@ CASES = {
 def surfel_areas(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
     """Area in mm² by neighbour code, (256,); spacing_mm along z, y, x."""
     z, y, x = spacing_mm
-    face_mm2 = np.array([y * x, z * x, z * y])
-    areas = np.zeros(256)
-    for case, triangles in CASES.items():
-        inside = np.unpackbits(np.array([case], np.uint8)).reshape(2, 2, 2)
-        for axes in itertools.permutations(range(3)):
-            area = sum(float(np.linalg.norm(np.array(each)[list(axes)] / 8 * face_mm2)) for each in triangles)
-            for flipped in itertools.product((1, -1), repeat=3):
-                turned = inside.transpose(axes)[tuple(slice(None, None, step) for step in flipped)]
-                code = int(np.packbits(turned)[0])
-                areas[code] = areas[255 - code] = area
-    return areas
+    return np.asarray(np.linalg.norm(_triangles() * (y * x, z * x, z * y), axis=-1).sum(axis=-1))
 
 
 def contour_lengths(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
@@ -63,3 +54,18 @@ def contour_lengths(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
     by_code = np.zeros(256)
     by_code[::17] = lengths
     return by_code
+
+
+@cache
+def _triangles() -> NDArray[np.float64]:
+    """The extent of the triangles of each code across the axes, (256, 4, 3), in faces of the cube; 0: no triangle."""
+    table = np.zeros((256, 4, 3))
+    for case, triangles in CASES.items():
+        inside = np.unpackbits(np.array([case], np.uint8)).reshape(2, 2, 2)
+        for axes in itertools.permutations(range(3)):
+            extents = np.array(triangles)[:, axes] / 8
+            for flips in itertools.product((1, -1), repeat=3):
+                turned = inside.transpose(axes)[tuple(slice(None, None, step) for step in flips)]
+                code = int(np.packbits(turned)[0])
+                table[[code, 255 - code], : len(extents)] = extents
+    return table
