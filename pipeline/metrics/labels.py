@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metrics.average_hausdorff import average_hausdorff_mm
 from pipeline.metrics.maps import LabelMaps, Labels, label_maps
 from pipeline.metrics.overlap import Overlap, Status
 from pipeline.metrics.points import Points, Surface, nearest_mm, surface_points
@@ -35,6 +36,7 @@ DISTANCES: Mapping[str, Callable[[SurfaceDistances], float]] = {
 }
 SHARES: Mapping[str, Callable[[SurfaceDistances, float], float]] = {"nsd": surface_dice, "boundary_f1": boundary_f1}
 METRICS = (*OVERLAPS, "accuracy", "volume_difference", *DISTANCES, *SHARES)
+AHD = "ahd"  # on demand: it looks at every voxel in which the maps differ, not at surfaces only
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Score:
 class Comparison:
     """What two label maps have in common, label by label; surfaces: for the labels that both have.
 
-    voxels: of the map; voxel_mm: its sides; diagonal_mm: from one end of the map to the other.
+    voxels: of the map; voxel_mm: its sides; diagonal_mm: from one end of the map to the other.  average_hausdorff_mm:
+    where it was asked for.
     """
 
     overlaps: Mapping[int, Overlap]
@@ -60,14 +63,16 @@ class Comparison:
     voxels: int
     voxel_mm: tuple[float, ...]
     diagonal_mm: float
+    average_hausdorff_mm: Mapping[int, float] | None = None
 
     def scores(
         self, tolerance_mm: float = 1.0, *, metrics: Sequence[str] = METRICS, missing: Missing = "diagonal"
     ) -> list[Score]:
         """As `evaluate_labels`, from the distances that are there."""
-        unknown = sorted(set(metrics) - set(METRICS))
+        known = METRICS if self.average_hausdorff_mm is None else (*METRICS, AHD)
+        unknown = sorted(set(metrics) - set(known))
         if unknown:
-            raise ValueError(f"metric {', '.join(unknown)}: there are {', '.join(METRICS)}")
+            raise ValueError(f"metric {', '.join(unknown)}: there are {', '.join(known)}")
         if not tolerance_mm >= 0:
             raise ValueError(f"tolerance_mm {tolerance_mm}: a tolerance is 0 or more")
         apart = {"diagonal": self.diagonal_mm, "inf": math.inf, "nan": math.nan}[missing]
@@ -88,12 +93,14 @@ class Comparison:
         if metric == "volume_difference":
             return (overlap.prediction - overlap.reference) * math.prod(self.voxel_mm) * self._volume_unit[1]
         if overlap.status != "ok":
-            return apart_mm if metric in DISTANCES else 0.0
+            return apart_mm if self._unit(metric) == "mm" else 0.0
+        if metric == AHD and self.average_hausdorff_mm is not None:
+            return self.average_hausdorff_mm[label]
         surfaces = self.surfaces[label]
         return DISTANCES[metric](surfaces) if metric in DISTANCES else SHARES[metric](surfaces, tolerance_mm)
 
     def _unit(self, metric: str) -> str:
-        return self._volume_unit[0] if metric == "volume_difference" else "mm" if metric in DISTANCES else "1"
+        return self._volume_unit[0] if metric == "volume_difference" else "mm" if metric in (*DISTANCES, AHD) else "1"
 
     @property
     def _volume_unit(self) -> tuple[str, float]:
@@ -107,12 +114,13 @@ def compare_labels(
     labels: Sequence[int] | None = None,
     *,
     surface: Surface = "voxel",
+    ahd: bool = False,
 ) -> Comparison:
     """Counts and surface distances of all labels but 0.
 
     prediction, reference: integer or bool maps of one shape, 2-D or 3-D, in any order of memory; uint8 and bool are not
     copied where both have the same.  spacing_mm: along each axis.  labels: those to compare, which must be all that
-    occur; None: those that occur.  surface: see `pipeline.metrics.surface`.
+    occur; None: those that occur.  surface: see `pipeline.metrics.surface`.  ahd: also `average_hausdorff_mm`.
 
     ValueError: as `pipeline.metrics.maps.label_maps`; a label that is not among `labels`; another surface.
     """
@@ -129,13 +137,16 @@ def compare_labels(
         if unnamed:
             raise ValueError(f"the {name} holds labels {unnamed}, which are not among those to compare, {names}")
     overlaps = {label: _overlap(table, codes.get(label)) for label in names}
+    both = {label: codes[label] for label in names if overlaps[label].status == "ok"}
     surfaces = _surface_distances(maps, box, surface)
+    averages = average_hausdorff_mm(maps, table, box) if ahd else None
     return Comparison(
         overlaps,
-        {label: surfaces[codes[label]] for label in names if overlaps[label].status == "ok"},
+        {label: surfaces[code] for label, code in both.items()},
         maps.prediction.size,
         maps.spacing_mm[maps.planar :],
         maps.diagonal_mm,
+        averages and {label: averages[code] for label, code in both.items()},
     )
 
 
@@ -152,14 +163,16 @@ def evaluate_labels(
 ) -> list[Score]:
     """Score every label of a prediction, all metrics of a label after each other.
 
-    The maps, spacing_mm, labels, surface: see `compare_labels`; the metrics: `pipeline.metrics.overlap` and `surface`.
-    tolerance_mm: of NSD and boundary F1.  Where only one of the two has the label (status missed or false_alarm),
-    shares are 0 and distances what `missing` says: the diagonal of the image, inf or nan.  Where neither has it
-    (both_empty) every value is nan, to be left out and counted.
+    The maps, spacing_mm, labels, surface: see `compare_labels`.  metrics: of METRICS, and "ahd"; defined in
+    `pipeline.metrics.overlap`, `surface` and `average_hausdorff`.  tolerance_mm: of NSD and boundary F1.
+
+    Where only one of the two has the label (status missed or false_alarm), shares are 0 and distances what `missing`
+    says: the diagonal of the image, inf or nan.  Where neither has it (both_empty) every value is nan, to be left out
+    of a mean and counted beside it.
 
     ValueError: as `compare_labels`; an unknown metric, a negative tolerance.
     """
-    compared = compare_labels(prediction, reference, spacing_mm, labels, surface=surface)
+    compared = compare_labels(prediction, reference, spacing_mm, labels, surface=surface, ahd=AHD in metrics)
     return compared.scores(tolerance_mm, metrics=metrics, missing=missing)
 
 
