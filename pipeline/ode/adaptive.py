@@ -18,8 +18,6 @@ Reference: Dormand and Prince (1980); Hairer, Norsett, Wanner, Solving Ordinary 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -102,6 +100,6 @@ def _advance(func: Field, t: float, h: float, y: Tensor, first: Tensor | None) -
 
 def _next_step(h: float, ratio: float, *, remaining: float) -> float:
     """(3), not beyond `remaining`, and all of it when less than a hundredth of a step would be left over."""
-    factor = GROW if ratio == 0 else SHRINK if not math.isfinite(ratio) else SAFETY * ratio ** (-1 / 5)
-    h *= min(GROW, max(SHRINK, factor))
+    factor = GROW if ratio == 0 else max(SHRINK, SAFETY * ratio ** (-1 / 5))  # SHRINK for NaN, which exceeds nothing
+    h *= min(GROW, factor)
     return remaining if abs(h) * 1.01 >= abs(remaining) else h

@@ -15,7 +15,7 @@ every_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem:
 
 
 def dopri5(**options):
-    return Solver(**{"method": "dopri5", "max_steps": 2000} | options)
+    return Solver(**{"method": "dopri5", "max_steps": 5000} | options)
 
 
 @every_problem
@@ -82,6 +82,14 @@ def test_a_step_costs_six_evaluations_and_the_first_one_more():
     assert counts.forward == 1 + 6 * (counts.accepted + counts.rejected)
 
 
+def test_the_steps_follow_the_fifth_root_of_the_tolerance_and_few_are_rejected():
+    loose, strict = Counts(), Counts()
+    for atol, counts in ((1e-5, loose), (1e-10, strict)):
+        integrate(oscillator().func, oscillator().start, dopri5(atol=atol), t1=20.0, counts=counts)
+    assert strict.accepted / loose.accepted == pytest.approx(10, rel=0.1)
+    assert strict.rejected < 0.05 * strict.accepted and loose.rejected < 0.2 * loose.accepted
+
+
 def test_the_way_back_returns_the_start():
     problem = logistic()
     end = integrate(problem.func, problem.start, dopri5(atol=1e-9))
@@ -100,8 +108,10 @@ def test_the_tolerance_is_in_the_sup_norm_so_a_single_fast_pixel_is_followed():
     y0 = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
     y0[..., 5, 5] = 0.1
     field = logistic(rate=15.0).func
-    end = integrate(field, y0, dopri5(atol=1e-6))
-    assert end[..., 5, 5].item() == pytest.approx(logistic(rate=15.0).exact(1.0).item(), abs=2e-5)
+    among_still_ones, alone = Counts(), Counts()
+    end = integrate(field, y0, dopri5(atol=1e-6), counts=among_still_ones)
+    assert torch.equal(end[..., 5, 5].flatten(), integrate(field, y0[0, 0, 5, 5:6], dopri5(atol=1e-6), counts=alone))
+    assert among_still_ones == alone
 
 
 def test_a_relative_tolerance_makes_the_steps_independent_of_the_unit():
