@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from pipeline.io.volume import Volume
-from pipeline.report.overlay import COLUMNS, LINE, PANEL_WIDTH, TALLEST_PANEL, overlay
+from pipeline.report.overlay import COLUMNS, overlay
+from pipeline.report.panels import LINE, PANEL_WIDTH, TALLEST_PANEL
 
 YELLOW = (255, 208, 0)  # the first colour
 
