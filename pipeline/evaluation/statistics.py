@@ -72,6 +72,25 @@ class Rank:
     first: float
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Bland and Altman's: the mean difference, and the limits that hold 95 % of differences if they are normal."""
+
+    n: int
+    bias: Estimate
+    lower: Estimate
+    upper: Estimate
+
+
 def describe(scores: Sequence[float]) -> Description:
     """Describe one score a case, leaving out nan (n says how many are left).
 
@@ -168,6 +187,28 @@ def ranking(scores: NDArray[np.float64], *, higher_is_better: bool) -> list[Rank
     first = (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0)
     low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
     return [Rank(*map(float, each)) for each in zip(ranks.mean(axis=0), low, high, first, strict=True)]
+
+
+def agreement(differences: Sequence[float] | NDArray[np.float64]) -> Agreement:
+    """The bias and the limits of agreement, bias -/+ 1.96 SD, of finite differences prediction - reference.
+
+    Their intervals are those of Bland and Altman (1999): Student's t times SD / sqrt(n) for the bias, times
+    SD sqrt(1 / n + 1.96^2 / (2 (n - 1))) for a limit. nan below two differences, save for the bias of one.
+    """
+    from scipy.special import stdtrit
+
+    values = np.asarray(differences, float)
+    n = values.size
+    bias = float(values.mean()) if n else NAN
+    if n < 2:
+        unknown = Estimate(NAN, NAN, NAN)
+        return Agreement(n, Estimate(bias, NAN, NAN), unknown, unknown)
+    sd, t = float(values.std(ddof=1)), float(stdtrit(n - 1, 0.975))
+    of_bias = t * sd / np.sqrt(n)
+    of_limit = t * sd * np.sqrt(1 / n + 1.96**2 / (2 * (n - 1)))
+    centres = ((bias - 1.96 * sd, of_limit), (bias, of_bias), (bias + 1.96 * sd, of_limit))
+    lower, middle, upper = (Estimate(value, float(value - half), float(value + half)) for value, half in centres)
+    return Agreement(n, middle, lower, upper)
 
 
 def _doubled_ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
