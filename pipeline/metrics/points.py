@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from pipeline.metrics.jit import compiled
-from pipeline.metrics.maps import LabelMaps
+from pipeline.metrics.maps import CODES, LabelMaps
 from pipeline.metrics.surfel import contour_lengths, surfel_areas
 
 Surface = Literal["voxel", "surfel"]
@@ -46,13 +46,12 @@ def surface_points(
         return {label: Points(found[which, :3]) for label, which in _by_label(found[:, 3])}
     corners, around = _mixed_corners(maps, voxels, box)
     areas = contour_lengths(maps.spacing_mm[1:]) if maps.planar else surfel_areas(maps.spacing_mm)
-    points = {}
-    for label in np.flatnonzero(np.bincount(around.reshape(-1), minlength=1)).tolist():
-        inside = around == label
-        codes = np.packbits(inside, axis=1)[:, 0]
+    points, seen = {}, np.zeros(CODES, bool)
+    seen[around] = True
+    for label in np.flatnonzero(seen[1:]).tolist():
+        codes = np.packbits(around.reshape(-1) == label + 1)
         which = np.flatnonzero((codes > 0) & (codes < 255))
-        points[label] = Points(corners[which], areas[codes[which]])
-    points.pop(0, None)
+        points[label + 1] = Points(corners[which], areas[codes[which]])
     return points
 
 

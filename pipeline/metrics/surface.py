@@ -94,7 +94,11 @@ def _percentile(distances: Distances, weights: NDArray[np.float64] | None, perce
         return float(distances.max())
     if weights is None:
         return float(np.percentile(distances, percent))
-    order = np.argsort(distances)
-    reached = np.cumsum(weights[order])
-    index = int(np.searchsorted(reached / reached[-1], percent / 100))
-    return float(distances[order[min(index, len(order) - 1)]])
+    least = np.partition(distances, len(distances) * 4 // 5)[len(distances) * 4 // 5]
+    total, below = weights.sum(), weights[distances < least].sum()
+    if below >= percent / 100 * total:
+        least, below = 0.0, 0.0
+    upper = np.flatnonzero(distances >= least)  # the rest need not be sorted
+    upper = upper[np.argsort(distances[upper])]
+    reached = (below + np.cumsum(weights[upper])) / total
+    return float(distances[upper[min(int(np.searchsorted(reached, percent / 100)), len(upper) - 1)]])
