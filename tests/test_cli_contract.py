@@ -24,7 +24,11 @@ CONTRACT: dict[str, set[str]] = {
         *("INPUT...", "-o", "--output", "--bundle", "--format", "--device", "--series", "--resume", "--overwrite"),
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
     },
-    "evaluate": {"PREDICTIONS", "REFERENCES", "-o", "--output", "--labels"},
+    "evaluate": {
+        *("PREDICTIONS", "REFERENCES", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--missing"),
+        *("--instances", "--saliency", "--resample-reference", "--jobs", "--resume", "-q", "--quiet", "-v"),
+        "--verbose",
+    },
     "prepare": {
         *("DATASET", "SOURCE", "-o", "--output", "--window", "--size", "--spacing", "--label", "--folds", "--seed"),
         "--patient",

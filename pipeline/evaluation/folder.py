@@ -1,130 +1,175 @@
-"""Predicted label maps against references, case by case: which belong together, and how much they overlap."""
+"""Every pair of a folder scored, one process a core; what is finished is kept, so that a stopped run can go on."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from multiprocessing.context import BaseContext
 
 from pipeline.errors import CaseError, InputError
-from pipeline.io.case_ids import LABEL_ENDING
-from pipeline.io.discover import Case, find_cases, read_case
-from pipeline.io.pixels import as_labels
-from pipeline.io.volume import Volume
-from pipeline.io.write import OVERLAYS
-from pipeline.metrics.overlap import Overlap, contingency, overlap
+from pipeline.evaluation.journal import Journal
+from pipeline.evaluation.measures import CaseScores, LabelMeasure, Measure, Row
+from pipeline.evaluation.pairs import Pair, paths_of, read_pair
+from pipeline.metrics.jit import compile_all
+from pipeline.metrics.overlap import Overlap
 
 logger = logging.getLogger(__name__)
 
+Outcome = CaseScores | CaseError
+
+AHEAD = 2  # cases handed out beyond those in work: no worker waits, and no list of them is long
+# What workers need, loaded once by the process that they are copies of; a name that is not installed is passed over.
+_PRELOADED = ["numba", "scipy.spatial", "nibabel.nifti1", "pipeline.evaluation.measures", "pipeline.metrics.labels"]
+# glibc hands every large array back to the system and fetches the next one page by page, which takes a third of a
+# worker's time; so it keeps what it has.
+_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+
 
 @dataclass(frozen=True)
-class Pair:
-    """The two label maps of one case."""
+class Scorer:
+    """From a pair to its scores, or why it has none."""
 
-    id: str
-    prediction: Case
-    reference: Case
+    measure: Measure
+    resample: bool = False
+
+    def __call__(self, pair: Pair) -> Outcome:
+        try:
+            prediction, reference, resampled = read_pair(pair, resample=self.resample)
+            return replace(self.measure(pair, prediction, reference), resampled=resampled)
+        except CaseError as error:
+            return error
+        except MemoryError:
+            return CaseError("OUT_OF_MEMORY", f"{pair.id} does not fit into memory: take fewer --jobs")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a folder of label maps came to.
+    """What a folder came to.
 
-    cases: id -> label -> its voxel counts, for the pairs that could be compared. failed: id -> why the others could
-    not. names: label -> name. unmatched: ids of predictions without a reference, which are left out.
+    cases: id -> scores, for the pairs that could be compared; all have the same labels, those that occur in neither map
+        of a case with status both_empty. failed: id -> why the others could not. unmatched: ids of predictions without
+        a reference, which are left out.
     """
 
-    cases: Mapping[str, Mapping[int, Overlap]]
+    cases: Mapping[str, CaseScores]
     failed: Mapping[str, CaseError]
-    names: Mapping[int, str]
     unmatched: Sequence[str]
 
 
-def evaluate_folder(predictions: Path, references: Path, names: Mapping[int, str] | None = None) -> Evaluation:
-    """Compare every reference with its prediction (`pairs`). names: the labels to score; None: all that occur.
+def evaluate_folder(
+    pairs: Sequence[Pair],
+    scorer: Scorer,
+    *,
+    jobs: int = 1,
+    journal: Journal | None = None,
+    unmatched: Sequence[str] = (),
+    report: Callable[[str, Outcome], None] = lambda case, outcome: None,
+) -> Evaluation:
+    """Score every pair; one that cannot be read or compared is in `failed`, the others go on.
 
-    A pair that cannot be read, or lies on two grids, is in `failed`; the others go on. InputError as in `pairs`.
+    jobs: processes; 1 works in this one.  journal: gives what an earlier run finished and takes what this one does.
+    report: called with each case and its outcome, in the order in which they end.
+    InputError: a process was killed.
     """
-    matched, unmatched = pairs(predictions, references)
-    tables: dict[str, NDArray[np.int64]] = {}
-    failed: dict[str, CaseError] = {}
-    for pair in matched:
-        try:
-            tables[pair.id] = compare(pair)
-            logger.info("%s: compared", pair.id)
-        except CaseError as error:
-            failed[pair.id] = error
-            logger.warning("%s: %s %s", pair.id, error.code, error.message)
-    names = names or {label: str(label) for label in _labels_in(tables)}
-    cases = {name: {label: overlap(table, label) for label in names} for name, table in tables.items()}
-    return Evaluation(cases, failed, names, unmatched)
+    outcomes: dict[str, Outcome] = {}
+    rest = []
+    for pair in pairs:
+        kept = journal.finished(pair) if journal else None
+        if kept is None:
+            rest.append(pair)
+        else:
+            outcomes[pair.id] = kept
+            report(pair.id, kept)
+    with closing(_scored(sorted(rest, key=_size, reverse=True), scorer, min(jobs, len(rest)))) as scored:
+        for pair, outcome in scored:
+            outcomes[pair.id] = outcome
+            if journal and isinstance(outcome, CaseScores):
+                journal.add(pair, outcome)
+            report(pair.id, outcome)
+    cases = {case: each for case, each in sorted(outcomes.items()) if isinstance(each, CaseScores)}
+    failed = {case: each for case, each in sorted(outcomes.items()) if isinstance(each, CaseError)}
+    return Evaluation(_with_all_labels(cases, scorer.measure), failed, unmatched)
 
 
-def pairs(predictions: Path, references: Path) -> tuple[list[Pair], list[str]]:
-    """Each reference with its prediction, and the ids of predictions without a reference.
-
-    Two files belong together. In two folders those do that have one path below their folder, without the suffix of the
-    format and without an ending such as _label, _seg or _mask. InputError: nothing there, a reference without a
-    prediction, two files for one case.
-    """
-    if predictions.is_file() and references.is_file():
-        (prediction,), (reference,) = find_cases(predictions), find_cases(references)
-        return [Pair(prediction.id, prediction, reference)], []
-    predicted, referred = _by_id(predictions), _by_id(references)
-    missing = sorted(referred.keys() - predicted.keys())
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(referred)} references in {references} have no prediction in {predictions} "
-            f"({', '.join(missing[:5])}{', ...' * (len(missing) > 5)}): predict them too, or move them away"
-        )
-    matched = [Pair(name, predicted[name], reference) for name, reference in sorted(referred.items())]
-    return matched, sorted(predicted.keys() - referred.keys())
-
-
-def compare(pair: Pair) -> NDArray[np.int64]:
-    """The table of `metrics.overlap.contingency` of a pair. CaseError as `read_case`, GRID_MISMATCH, BAD_LABELS."""
-    prediction, reference = read_case(pair.prediction), read_case(pair.reference)
-    if not prediction.same_grid(reference):
-        where = f"{_grid(prediction)} for the prediction, {_grid(reference)} for the reference"
-        raise CaseError("GRID_MISMATCH", f"{pair.id}: {where}: bring them to one grid, the labels by nearest neighbour")
+def _scored(pairs: Sequence[Pair], scorer: Scorer, jobs: int) -> Generator[tuple[Pair, Outcome]]:
+    if jobs <= 1:
+        for pair in pairs:
+            yield pair, scorer(pair)
+        return
+    pool = ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_ignore_ctrl_c)
+    coming, work = iter(pairs), dict[Future[Outcome], Pair]()
     try:
-        return contingency(_labels(prediction), _labels(reference))
-    except ValueError as error:
-        raise CaseError("BAD_LABELS", f"{pair.id}: {error}") from error
+        with _environment(_KEEP_MEMORY):
+            pool.submit(compile_all).result()  # by one worker, before there are others
+        while True:
+            work |= {pool.submit(scorer, pair): pair for pair in islice(coming, jobs + AHEAD - len(work))}
+            if not work:
+                return
+            for future in wait(work, return_when=FIRST_COMPLETED).done:
+                yield work.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"one of {jobs} processes was killed, most likely for want of memory: take fewer --jobs (--resume goes on)"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _by_id(folder: Path) -> dict[str, Case]:
-    found: dict[str, Case] = {}
-    for case in find_cases(folder):
-        if folder / OVERLAYS in case.files[0].parents:
-            continue
-        name = LABEL_ENDING.sub("", case.id)
-        if name in found:
-            both = f"{found[name].files[0]} and {case.files[0]}"
-            raise InputError(f"{both} are both label maps of case {name}: keep one of them in {folder}")
-        found[name] = case
-    return found
+def _context() -> BaseContext:
+    """No copies of this process, whose threads and locks a copy would not survive."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
 
 
-def _labels(volume: Volume) -> NDArray[np.integer]:
-    if volume.array.ndim > volume.spatial_dims:
-        raise ValueError(f"{volume.array.shape[-1]} channels where labels have one: save the mask as grey values")
-    labels = as_labels(volume.array)
-    # A black and white picture is a mask: 255 is white, not the 255th label.
-    is_mask = volume.spatial_dims == 2 and not ((labels != 0) & (labels != 255)).any()
-    return (labels > 0).astype(np.uint8) if is_mask else labels
+@contextmanager
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    """For processes that are started meanwhile; what is set already stays."""
+    own = {name: value for name, value in added.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
 
 
-def _labels_in(tables: Mapping[str, NDArray[np.int64]]) -> list[int]:
-    found: set[int] = set()
-    for table in tables.values():
-        found |= set(np.flatnonzero(table.sum(axis=0) + table.sum(axis=1)).tolist())
-    return sorted(found - {0})
+def _ignore_ctrl_c() -> None:
+    """It reaches every process of the terminal; the first one stops the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _grid(volume: Volume) -> str:
-    return f"shape {volume.spatial_shape} with affine {volume.affine.round(3).tolist()}"
+def _size(pair: Pair) -> int:
+    """Bytes on disk: large cases first, so that no process works alone on one at the end."""
+    return sum(path.stat().st_size for path in paths_of(pair) if os.access(path, os.R_OK))
+
+
+def _with_all_labels(cases: Mapping[str, CaseScores], measure: Measure) -> dict[str, CaseScores]:
+    """Every label in every case, also where nobody has named them: what neither map of a case holds is told as such."""
+    if not isinstance(measure, LabelMeasure) or measure.names is not None:
+        return dict(cases)
+    units = {row.metric: row.unit for case in cases.values() for row in case.rows}
+    labels = sorted({label for case in cases.values() for label in case.counts}, key=int)
+
+    def complete(case: CaseScores) -> CaseScores:
+        by_label = {label: [row for row in case.rows if row.label == label] for label in labels}
+        empty = {label: [Row(label, m, float("nan"), u, "both_empty") for m, u in units.items()] for label in labels}
+        rows = [row for label in labels for row in by_label[label] or empty[label]]
+        return replace(case, rows=rows, counts={each: case.counts.get(each, Overlap(0, 0, 0)) for each in labels})
+
+    return {name: complete(case) for name, case in cases.items()}
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,97 +3,114 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.folder import Evaluation
-from pipeline.evaluation.statistics import RESAMPLES, SEED, Description, describe
 from pipeline.io.json_file import write_json
 from pipeline.io.table import write_table
 from pipeline.io.whole_file import write_text
-from pipeline.metrics.overlap import Overlap, Status
 
 COLUMNS = ("case", "label", "metric", "value", "unit", "status")
-METRICS = ("dice", "iou")
-STATUSES: tuple[Status, ...] = ("ok", "missed", "false_alarm", "both_empty")
-NOTE = (
-    "Dice and IoU: a share of 1. Missed (the label is in the reference only) and false alarm (in the prediction only) "
-    "count as 0; cases where both are empty have no score and are left out of n. 95 %: bootstrap interval of the mean "
-    f"over cases ({RESAMPLES} resamples, seed {SEED}). Pooled IoU: the voxels of all cases together."
-)
 
 
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write the three files into the folder `out`. CaseError: WRITE_FAILED."""
+def write_evaluation(evaluation: Evaluation, summary: Mapping[str, Any], out: Path) -> None:
+    """Write the three files into the folder `out`; summary: `summarise`. CaseError: WRITE_FAILED."""
     write_table(out / "per_case.csv", COLUMNS, rows(evaluation))
-    summary = summarise(evaluation)
-    write_json(out / "summary.json", _without_nan(summary))
+    write_json(out / "summary.json", as_json(summary))
     write_text(out / "summary.md", markdown(summary) + "\n")
 
 
 def rows(evaluation: Evaluation) -> Iterator[dict[str, str | float]]:
     """The lines of per_case.csv; a pair that could not be compared has one line, its code as status."""
-    for case, labels in evaluation.cases.items():
-        for label, counts in labels.items():
-            for metric in METRICS:
-                value, name = getattr(counts, metric), evaluation.names[label]
-                yield dict(zip(COLUMNS, (case, name, metric, value, "1", counts.status), strict=True))
+    for case, scores in evaluation.cases.items():
+        for row in scores.rows:
+            yield dict(zip(COLUMNS, (case, row.label, row.metric, row.value, row.unit, row.status), strict=True))
     for case, error in evaluation.failed.items():
         yield {"case": case, "status": error.code}
 
 
-def summarise(evaluation: Evaluation) -> dict[str, Any]:
-    """What summary.json holds: for each label the description of every metric, the pooled IoU, the counts."""
-    labels: dict[str, Any] = {}
-    for label, name in evaluation.names.items():
-        counts = [case[label] for case in evaluation.cases.values()]
-        statuses = Counter(each.status for each in counts)
-        labels[name] = {
-            **{metric: asdict(describe([getattr(each, metric) for each in counts])) for metric in METRICS},
-            "pooled_iou": sum(counts, Overlap(0, 0, 0)).iou,
-            "cases": {status: statuses[status] for status in STATUSES},
-        }
-    return {
-        "cases": len(evaluation.cases),
-        "failed": {case: {"code": error.code, "message": error.message} for case, error in evaluation.failed.items()},
-        "predictions_without_reference": list(evaluation.unmatched),
-        "labels": labels,
-        "note": NOTE,
-    }
-
-
-def markdown(summary: dict[str, Any]) -> str:
-    """The same for a reader."""
-    lines = [
-        f"# {summary['cases']} cases compared, {len(summary['failed'])} failed",
-        "",
-        "| label | metric | mean | 95 % | SD | median | n | missed | false alarm | both empty |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, label in summary["labels"].items():
-        counts = " | ".join(str(label["cases"][status]) for status in STATUSES[1:])
-        for metric in METRICS:
-            of = Description(**label[metric])
-            interval = f"{_number(of.low)} to {_number(of.high)}"
-            numbers = f"{_number(of.mean)} | {interval} | {_number(of.sd)} | {_number(of.median)} | {of.n}"
-            lines.append(f"| {name} | {metric} | {numbers} | {counts} |")
-        lines.append(f"| {name} | pooled iou | {_number(label['pooled_iou'])} | | | | {summary['cases']} | {counts} |")
-    lines += ["", NOTE]
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The summary for a reader."""
+    lines = [f"# {summary['cases']} cases compared, {len(summary['failed'])} failed", ""]
+    if summary["labels"]:
+        lines += [*_metrics(summary), "", *_pooled(summary), ""]
     lines += [f"- failed: {case}: {why['code']}: {why['message']}" for case, why in summary["failed"].items()]
-    if summary["predictions_without_reference"]:
-        lines.append(f"- predictions without a reference: {', '.join(summary['predictions_without_reference'])}")
-    return "\n".join(lines)
+    for title, name in (
+        ("references resampled to the prediction's grid, nearest neighbour", "resampled_references"),
+        ("predictions without a reference, left out", "predictions_without_reference"),
+    ):
+        if summary[name]:
+            lines.append(f"- {title}: {', '.join(summary[name])}")
+    return "\n".join(lines).rstrip()
 
 
-def _number(value: float) -> str:
+def terms(summary: Mapping[str, Any]) -> str:
+    """One line that says under which terms the figures hold: for above any table or below any plot."""
+    settings = summary["settings"]
+    words = [f"evoseg {summary['versions'].get('evoseg') or '(not installed)'}", summary["kind"]]
+    if "surface" in settings:
+        words.append(f"surface {settings['surface']}")
+        words.append(f"tolerance {settings['tolerance_mm']:g} mm (pictures of unknown pixel size: px)")
+    return "; ".join(words)
+
+
+def _metrics(summary: Mapping[str, Any]) -> Iterator[str]:
+    n = "n" if summary["statistics_over"] == "cases" else "n (patients)"
+    heads = ("label", "metric", "unit", n, "mean", "95 %", "SD", "median", "IQR")
+    yield f"Statistics over {summary['statistics_over']}. {terms(summary)}."
+    yield ""
+    yield from head(*heads, "ok", "missed", "false alarm", "both empty")
+    for label, described in summary["labels"].items():
+        for metric, of in described["metrics"].items():
+            numbers = (number(of["mean"]), span(of["low"], of["high"]), number(of["sd"]), number(of["median"]))
+            quartiles, counts = span(of["q1"], of["q3"]), described["cases"].values()
+            yield line(label, metric, of["unit"], of["n"], *numbers, quartiles, *counts)
+    yield ""
+    yield f"95 %: {summary['interval']}. {summary['empty']}"
+    if summary["statistics_over"] == "patients":
+        yield "The scores of a patient's cases are averaged first; ok, missed, false alarm and both empty count cases."
+    yield ""
+    yield from (f"- {metric}: {text}" for metric, text in summary["definitions"].items())
+
+
+def _pooled(summary: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Pooled over all {summary['cases']} cases. {terms(summary)}."
+    yield ""
+    yield from head("label", *(f"pooled {name}" for name in summary["pooled_definitions"]), "unit")
+    for label, described in summary["labels"].items():
+        yield line(label, *(number(described["pooled"][name]) for name in summary["pooled_definitions"]), "1")
+    yield ""
+    yield from (f"- pooled {name}: {text}" for name, text in summary["pooled_definitions"].items())
+
+
+def head(*titles: str) -> Sequence[str]:
+    """The first two lines of a table."""
+    return line(*titles), "|" + "---|" * len(titles)
+
+
+def line(*cells: Any) -> str:
+    """One more line of it."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def span(low: float, high: float) -> str:
+    """Such as 0.1000 to 0.2000; "-" where an end is nan."""
+    return "-" if math.isnan(low) or math.isnan(high) else f"{number(low)} to {number(high)}"
+
+
+def number(value: float) -> str:
+    """Four digits after the point; "-" for nan."""
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON has no nan: null stands for it."""
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+def as_json(value: Any) -> Any:
+    """JSON has neither nan nor infinity: null and a word stand for them."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value

@@ -1,131 +1,161 @@
-"""What belongs together is compared, what does not fit is named, and nothing is left out in silence."""
+"""A folder is scored whatever one case of it holds, with any number of processes alike, and a stopped run goes on."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.evaluation.folder import evaluate_folder, pairs
-from pipeline.metrics.overlap import Overlap
+from pipeline.evaluation import folder as module
+from pipeline.evaluation.folder import Evaluation, Scorer, evaluate_folder
+from pipeline.evaluation.journal import JOURNAL, Journal
+from pipeline.evaluation.measures import LabelMeasure
+from pipeline.evaluation.pairs import find_pairs
+
+SCORER = Scorer(LabelMeasure())
 
 
-def write(path: Path, *voxels: int, labels=1, shape=(4, 5, 6), shift_mm=0.0) -> None:
-    array = np.zeros(shape, np.uint8)
-    array.flat[list(voxels)] = labels
-    affine = np.diag([1.0, 1.0, 2.0, 1.0])
-    affine[0, 3] = shift_mm
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, affine), path)
-
-
-@pytest.fixture
-def predictions(tmp_path: Path) -> Path:
-    return tmp_path / "predictions"
+def evaluate(predictions: Path, references: Path, scorer: Scorer = SCORER, **settings) -> Evaluation:
+    pairs, unmatched = find_pairs(predictions, references)
+    return evaluate_folder(pairs, scorer, unmatched=unmatched, **settings)
 
 
 @pytest.fixture
-def references(tmp_path: Path) -> Path:
-    return tmp_path / "references"
+def folders(predictions, references, write) -> tuple[Path, Path]:
+    """Four good cases of different scores and, third in order, a torn file."""
+    random = np.random.default_rng(0)
+    for name in "abxyz":
+        for folder in (predictions, references):
+            voxels = random.choice(120, 40, replace=False)
+            write(folder / f"{name}.nii.gz", *voxels, labels=random.integers(1, 4, 40))
+    torn = predictions / "x.nii.gz"
+    torn.write_bytes(torn.read_bytes()[:-20])
+    return predictions, references
 
 
-@pytest.mark.parametrize(
-    "name", ["a.nii.gz", "a.nii", "a_label.nii.gz", "a_seg.nii.gz", "a-mask.nii.gz", "a_GT.nii.gz"]
-)
-def test_a_reference_is_found_by_its_name_without_the_ending(predictions: Path, references: Path, name: str) -> None:
-    write(predictions / "a.nii.gz", 1, 2)
-    write(references / name, 2, 3, 4)
-    evaluation = evaluate_folder(predictions, references, {1: "kidney"})
-    assert evaluation.cases == {"a": {1: Overlap(shared=1, prediction=2, reference=3)}}
+def test_a_broken_case_fails_by_its_code_and_the_others_are_scored(folders) -> None:
+    evaluation = evaluate(*folders)
+    assert list(evaluation.cases) == ["a", "b", "y", "z"]
+    assert {case: why.code for case, why in evaluation.failed.items()} == {"x": "TRUNCATED"}
 
 
-def test_cases_in_subfolders_are_told_apart(predictions: Path, references: Path) -> None:
-    for folder in (predictions, references):
-        write(folder / "x" / "a.nii.gz", 1)
-        write(folder / "y" / "a.nii.gz", 2)
-    assert [pair.id for pair in pairs(predictions, references)[0]] == ["x/a", "y/a"]
+def test_two_processes_give_the_scores_of_one_to_the_last_bit(folders) -> None:
+    alone, together = evaluate(*folders, jobs=1), evaluate(*folders, jobs=2)
+    assert together.cases == alone.cases
+    assert list(together.cases) == list(alone.cases)
+    assert together.failed["x"].message == alone.failed["x"].message
 
 
-def test_two_files_belong_together_whatever_their_names(tmp_path: Path) -> None:
-    write(tmp_path / "mine.nii.gz", 1)
-    write(tmp_path / "yours.nii.gz", 1)
-    evaluation = evaluate_folder(tmp_path / "mine.nii.gz", tmp_path / "yours.nii.gz")
-    assert evaluation.cases["mine"][1].dice == 1
-
-
-def test_a_reference_without_prediction_is_refused_by_name(predictions: Path, references: Path) -> None:
-    write(predictions / "a.nii.gz", 1)
-    write(references / "a.nii.gz", 1)
-    write(references / "b.nii.gz", 1)
-    with pytest.raises(InputError, match=r"1 of 2 references .* \(b\)"):
-        pairs(predictions, references)
-
-
-def test_two_references_of_one_case_are_refused_by_name(predictions: Path, references: Path) -> None:
-    write(predictions / "a.nii.gz", 1)
-    write(references / "a.nii.gz", 1)
-    write(references / "a_label.nii.gz", 1)
-    with pytest.raises(InputError, match=r"a\.nii\.gz and .*a_label\.nii\.gz"):
-        pairs(predictions, references)
-
-
-def test_a_prediction_without_reference_is_left_out_and_told(predictions: Path, references: Path) -> None:
-    write(predictions / "a.nii.gz", 1)
-    write(predictions / "b.nii.gz", 1)
-    write(references / "a.nii.gz", 1)
-    evaluation = evaluate_folder(predictions, references)
-    assert (list(evaluation.cases), evaluation.unmatched) == (["a"], ["b"])
-
-
-def test_the_overlays_of_segment_are_no_predictions(predictions: Path, references: Path) -> None:
-    write(predictions / "a.nii.gz", 1)
-    write(references / "a.nii.gz", 1)
-    (predictions / "overlays").mkdir()
-    Image.new("RGB", (8, 8)).save(predictions / "overlays" / "a.png")
-    assert evaluate_folder(predictions, references).unmatched == []
-
-
-def test_two_grids_are_not_compared_and_both_are_named(predictions: Path, references: Path) -> None:
-    for name in ("a", "b", "c"):
-        write(references / f"{name}.nii.gz", 1)
-    write(predictions / "a.nii.gz", 1)
-    write(predictions / "b.nii.gz", 1, shape=(4, 5, 7))
-    write(predictions / "c.nii.gz", 1, shift_mm=2.5)
-    evaluation = evaluate_folder(predictions, references)
-    assert list(evaluation.cases) == ["a"]
-    assert {error.code for error in evaluation.failed.values()} == {"GRID_MISMATCH"}
-    assert "(4, 5, 7)" in evaluation.failed["b"].message
-    assert "(4, 5, 6)" in evaluation.failed["b"].message
-    assert "2.5" in evaluation.failed["c"].message
-
-
-def test_a_map_that_is_no_label_map_fails_alone(predictions: Path, references: Path) -> None:
-    for name in ("a", "b"):
-        write(references / f"{name}.nii.gz", 1)
-    write(predictions / "a.nii.gz", 1)
-    probabilities = np.linspace(0, 1, 120, dtype=np.float32).reshape(4, 5, 6)
-    nib.save(nib.Nifti1Image(probabilities, np.diag([1.0, 1.0, 2.0, 1.0])), predictions / "b.nii.gz")
-    evaluation = evaluate_folder(predictions, references)
-    assert list(evaluation.cases) == ["a"]
-    assert evaluation.failed["b"].code == "BAD_LABELS"
-
-
-def test_all_labels_that_occur_anywhere_are_scored_by_default(predictions: Path, references: Path) -> None:
+def test_all_labels_that_occur_anywhere_are_scored_in_every_case(predictions, references, write) -> None:
     write(predictions / "a.nii.gz", 1, 2, labels=[1, 2])
     write(references / "a.nii.gz", 1, 2, labels=[1, 5])
-    evaluation = evaluate_folder(predictions, references)
-    assert evaluation.names == {1: "1", 2: "2", 5: "5"}
-    assert [evaluation.cases["a"][label].status for label in (1, 2, 5)] == ["ok", "false_alarm", "missed"]
+    write(predictions / "b.nii.gz", 1, labels=10)
+    write(references / "b.nii.gz", 1, labels=10)
+    cases = evaluate(predictions, references).cases
+    statuses = {case: {row.label: row.status for row in scores.rows} for case, scores in cases.items()}
+    assert statuses["a"] == {"1": "ok", "2": "false_alarm", "5": "missed", "10": "both_empty"}
+    assert list(statuses["b"].items()) == [("1", "both_empty"), ("2", "both_empty"), ("5", "both_empty"), ("10", "ok")]
+    assert {len(scores.rows) for scores in cases.values()} == {len(cases["a"].rows)}
+    assert list(cases["b"].counts) == ["1", "2", "5", "10"]
 
 
-def test_white_is_one_in_a_mask_picture(predictions: Path, references: Path) -> None:
-    for folder, white in ((predictions, 1), (references, 255)):
-        folder.mkdir()
-        mask = np.zeros((6, 7), np.uint8)
-        mask[2:4] = white
-        Image.fromarray(mask).save(folder / "a.png")
-    assert evaluate_folder(predictions, references).cases["a"][1].dice == 1
+def test_a_resampled_reference_is_marked(predictions, references, write) -> None:
+    write(predictions / "a.nii.gz", 1)
+    write(references / "a.nii.gz", 1, shift_mm=0.2)
+    assert evaluate(predictions, references).failed["a"].code == "GRID_MISMATCH"
+    assert evaluate(predictions, references, replace(SCORER, resample=True)).cases["a"].resampled
+
+
+def test_a_case_too_large_for_the_memory_fails_alone(folders, monkeypatch) -> None:
+    read = module.read_pair
+
+    def full(pair, *, resample):
+        if pair.id == "b":
+            raise MemoryError
+        return read(pair, resample=resample)
+
+    monkeypatch.setattr(module, "read_pair", full)
+    assert evaluate(*folders).failed["b"].code == "OUT_OF_MEMORY"
+
+
+def test_finished_cases_are_kept_and_give_the_same_scores(folders, tmp_path: Path, monkeypatch) -> None:
+    whole = evaluate(*folders, journal=Journal(tmp_path, {}, resume=False))
+    lines = (tmp_path / JOURNAL).read_text().splitlines()
+    (tmp_path / JOURNAL).write_text("\n".join(lines[:3]) + "\n" + lines[3][:50])  # killed while it wrote the third case
+    scored: list[str] = []
+    score = Scorer.__call__
+    monkeypatch.setattr(Scorer, "__call__", lambda self, pair: scored.append(pair.id) or score(self, pair))
+    again = evaluate(*folders, journal=Journal(tmp_path, {}, resume=True))
+    assert len(scored) == 3  # the torn case and the two that the journal lost
+    assert again.cases == whole.cases
+
+
+def test_every_case_is_reported_once_also_a_kept_one(folders, tmp_path: Path) -> None:
+    reported: list[str] = []
+    for resume in (False, True):
+        journal = Journal(tmp_path, {}, resume=resume)
+        evaluate(*folders, journal=journal, report=lambda case, outcome: reported.append(case))
+        assert sorted(reported) == list("abxyz")
+        reported.clear()
+
+
+def test_a_process_that_is_killed_ends_the_run_with_a_sentence(folders) -> None:
+    pairs, _ = find_pairs(*folders)
+    with pytest.raises(InputError, match="--jobs"):
+        evaluate_folder(pairs, Killed(), jobs=2)  # type: ignore[arg-type]
+    assert not multiprocessing.active_children()
+
+
+class Killed:
+    """Stands for a scorer whose process the system kills."""
+
+    measure = LabelMeasure()
+
+    def __call__(self, pair):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_environment_is_left_as_it_was(folders) -> None:
+    before = dict(os.environ)
+    evaluate(*folders, jobs=2)
+    assert dict(os.environ) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_run_that_is_interrupted_goes_on_and_ends_as_if_it_had_not_been(folders, tmp_path: Path, jobs: str) -> None:
+    """Ctrl-C after the first case of five: status 130, no traceback; --resume gives the same tables."""
+    command = [sys.executable, "-m", "evoseg", "evaluate", *map(str, folders)]
+    subprocess.run([*command, "-o", f"{tmp_path}/whole", "--jobs", jobs, "-q"], check=False)
+    out = tmp_path / "out"
+    script = (
+        "import sys, time; from pipeline.evaluation import journal; add = journal.Journal.add\n"
+        "def slow(self, *case): add(self, *case); time.sleep(60)\n"
+        "journal.Journal.add = slow; sys.argv[0] = 'evoseg'; from pipeline.cli.app import app; app()"
+    )
+    arguments = [*command[3:], "-o", str(out), "--jobs", jobs]
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not (out / JOURNAL).exists() or len((out / JOURNAL).read_text().splitlines()) < 2:
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to every process
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    assert not (out / "per_case.csv").exists()
+    kept = (out / JOURNAL).read_text().splitlines()[1]
+    assert subprocess.run([*command, "-o", str(out), "--jobs", jobs, "-q", "--resume"], check=False).returncode == 1
+    assert (out / JOURNAL).read_text().splitlines()[1] == kept
+    for name in ("per_case.csv", "summary.json", "summary.md"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
