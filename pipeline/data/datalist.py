@@ -51,7 +51,7 @@ def _read(folder: Path) -> dict[str, Any]:
     listed = described.get("cases")
     if not listed:
         raise InputError(f"{described_in} lists no cases: prepare it again from a source that holds some")
-    if not isinstance(listed, list) or not all(isinstance(case, dict) and REQUIRED <= case.keys() for case in listed):
+    if not isinstance(listed, list) or not all(isinstance(case, dict) and case.keys() >= REQUIRED for case in listed):
         raise InputError(f"{described_in}: each case needs {', '.join(sorted(REQUIRED))}: run `evoseg prepare` again")
     for case in listed:
         for key in ("image", "label", "distance"):
