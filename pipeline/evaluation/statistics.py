@@ -19,6 +19,8 @@ BLOCK = 250  # resamples in work at a time, so that thousands of cases need litt
 MOST_EXACT = 200  # differences for which the distribution of Wilcoxon's sum is counted; the normal one is used beyond
 NAN = float("nan")
 
+Scores = Sequence[float] | NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Description:
@@ -91,7 +93,7 @@ class Agreement:
     upper: Estimate
 
 
-def describe(scores: Sequence[float]) -> Description:
+def describe(scores: Scores) -> Description:
     """Describe one score a case, leaving out nan (n says how many are left).
 
     sd: of the sample (n - 1). The interval is the bootstrap's percentile one. It and sd need two scores. An infinite
@@ -108,7 +110,7 @@ def describe(scores: Sequence[float]) -> Description:
     return Description(values.size, _mean(values), sd, median, q1, q3, *_interval(values))
 
 
-def paired(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
+def paired(a: Scores, b: Scores) -> PairedDifference:
     """Compare two lists of scores case by case: a[i] and b[i] are of one case.
 
     Pairs with a nan on either side are left out and counted. Two infinite scores of one sign are equal. One infinite
@@ -130,7 +132,7 @@ def paired(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
     return PairedDifference(*counts, _mean(differences), low, high, _quantile(differences, 0.5), wilcoxon(differences))
 
 
-def wilcoxon(differences: Sequence[float] | NDArray[np.float64]) -> float:
+def wilcoxon(differences: Scores) -> float:
     """The two-sided p of Wilcoxon's signed-rank test: how easily chance gives signs as one-sided as these.
 
     Zeros say nothing and are dropped (Wilcoxon's own way), equal sizes share their ranks. Up to MOST_EXACT differences
@@ -189,7 +191,7 @@ def ranking(scores: NDArray[np.float64], *, higher_is_better: bool) -> list[Rank
     return [Rank(*map(float, each)) for each in zip(ranks.mean(axis=0), low, high, first, strict=True)]
 
 
-def agreement(differences: Sequence[float] | NDArray[np.float64]) -> Agreement:
+def agreement(differences: Scores) -> Agreement:
     """The bias and the limits of agreement, bias -/+ 1.96 SD, of finite differences prediction - reference.
 
     Their intervals are those of Bland and Altman (1999): Student's t times SD / sqrt(n) for the bias, times
