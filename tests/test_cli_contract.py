@@ -29,6 +29,10 @@ CONTRACT: dict[str, set[str]] = {
         *("--instances", "--saliency", "--resample-reference", "--jobs", "--resume", "-q", "--quiet", "-v"),
         "--verbose",
     },
+    "compare": {
+        *("PRED PRED...", "--reference", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--jobs"),
+        *("-q", "--quiet", "-v", "--verbose"),
+    },
     "prepare": {
         *("DATASET", "SOURCE", "-o", "--output", "--window", "--size", "--spacing", "--label", "--folds", "--seed"),
         "--patient",

@@ -15,6 +15,7 @@ from pipeline.errors import CaseError, InputError
 VERBS: dict[str, tuple[str, str]] = {
     "segment": ("pipeline.cli.segment", "Segment images: one file, several, or folders."),
     "evaluate": ("pipeline.cli.evaluate", "Score label maps against references."),
+    "compare": ("pipeline.cli.compare", "Say which of several methods is better, and how surely."),
     "prepare": ("pipeline.cli.prepare", "Turn a public or own data set into a dataset folder for training."),
     "train": ("pipeline.cli.train", "Train a bundle, or go on where its training stopped."),
     "bundles": ("pipeline.cli.bundles", "List the bundles; show a model card; verify a bundle."),
