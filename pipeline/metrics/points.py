@@ -50,7 +50,7 @@ def surface_points(
     seen[around] = True
     for label in np.flatnonzero(seen[1:]).tolist():
         codes = np.packbits(around.reshape(-1) == label + 1)
-        which = np.flatnonzero((codes > 0) & (codes < 255))
+        which = np.flatnonzero(codes)  # none is whole: labels meet here
         points[label + 1] = Points(corners[which], areas[codes[which]])
     return points
 

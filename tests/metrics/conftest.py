@@ -19,6 +19,7 @@ def way(request, monkeypatch) -> str:
         instead = {"numpy": lambda name: None, "interpreted": lambda name: getattr(kernels, name)}[request.param]
         for module in (maps, points):
             monkeypatch.setattr(module, "compiled", instead)
+        monkeypatch.setattr(maps, "CHUNK", 100)  # a few planes of the small maps at a time
     return request.param
 
 
