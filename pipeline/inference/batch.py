@@ -119,7 +119,6 @@ def segment_case(
             found.names,
             modality=segmenter.modality,
             field_of_view_mm=segmenter.field_of_view_mm,
-            removed=found.removed,
         )
         if draw and targets.overlay:
             draw(image, found.labels, targets.overlay, names=found.names)

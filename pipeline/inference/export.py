@@ -11,21 +11,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.inference.slices import AxialSliceInferer, square_grid
 from pipeline.io.orientation import canonical_order
 from pipeline.io.volume import Volume
 
-Transform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]  # a dictionary transform of MONAI
-
 
 def label_volume(
     image: Volume,
     network: Callable[[Tensor], Tensor],
     *,
-    intensity: Transform,
+    intensity: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
     inferer: AxialSliceInferer,
     device: torch.device,
 ) -> Volume:
@@ -44,19 +41,3 @@ def label_volume(
         for k, mask in zip(found.tolist(), grid.to_volume(distances[found]) > 0, strict=True):
             canonical[:, :, start + k] = mask.cpu().numpy()
     return Volume(labels, image.affine)
-
-
-def clean(labels: NDArray[np.uint8], cleaning: Transform) -> float:
-    """Apply a bundle's transform of {"pred": labels} in place; returns what it removed as a share of what it kept.
-
-    The transform sees the box that holds all labels, with a channel axis before it, and not the whole scan.
-    """
-    if not labels.any():
-        return 0.0
-    occupied = [labels.any(axis=tuple(other for other in range(3) if other != axis)).nonzero()[0] for axis in range(3)]
-    box = tuple(slice(at[0], at[-1] + 1) for at in occupied)
-    before = np.count_nonzero(labels[box])
-    pred = torch.from_numpy(np.ascontiguousarray(labels[box]))[None]
-    labels[box] = torch.as_tensor(cleaning({"pred": pred})["pred"])[0].numpy()
-    kept = np.count_nonzero(labels[box])
-    return (before - kept) / kept

@@ -4,8 +4,6 @@ EMPTY:<name>           the label was not found
 TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
-PARTS_REMOVED          the bundle's cleaning took away more than MAX_REMOVED of what it kept: a third large part, say,
-                       that may have been true (a transplant)
 HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
                        missing rescale intercept, no CT)
 
@@ -24,7 +22,6 @@ from pipeline.io.volume import Volume
 from pipeline.metrics.overlap import label_counts
 
 MIN_SLICES = 5
-MAX_REMOVED = 0.1
 # The lower bound leaves out padding outside the scanner's circle (-2000, -3024): it must not pass for air.
 AIR_HU = (-1100, -200)
 MIN_AIR_SHARE = 1e-3
@@ -49,16 +46,13 @@ def flags(
     *,
     modality: str,
     field_of_view_mm: tuple[float, float] | None = None,
-    removed: float = 0.0,
 ) -> tuple[str, ...]:
     """The flags above that hold for this case.
 
     modality: what the bundle takes.  field_of_view_mm: the least and greatest in-plane side of the scans that it was
-    trained on.  removed: voxels that the bundle's cleaning took away, as a share of those it kept.
+    trained on.
     """
     found = [*_label_flags(labels.array, names)]
-    if removed > MAX_REMOVED:
-        found.append("PARTS_REMOVED")
     if image.spatial_dims == 3:
         found += _scan_flags(image, field_of_view_mm)
         if modality == "CT" and not _has_air(image.array):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,25 +12,21 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
-from pipeline.inference.export import Transform, clean, label_volume
+from pipeline.inference.export import label_volume
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.io.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name.
-
-    removed: voxels that the bundle's cleaning took away (parts that lie apart), as a share of those it kept.
-    """
+    """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name."""
 
     labels: Volume
     names: dict[int, str]
-    removed: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -37,15 +34,13 @@ class Segmenter:
     """A trained network with what its bundle says about it. Made by `from_bundle`, called with one image after another.
 
     intensity: the bundle's dictionary transform of {"image": tensor}, the same as in training.
-    cleaning: that of {"pred": labels}, for what a person's anatomy does not allow.
     names: label value -> name. field_of_view_mm: in-plane width of the scans that training covered, None if it does not
     matter. weights_sha256: of the file, for the record of a run.
     """
 
     network: nn.Module
     inferer: AxialSliceInferer
-    intensity: Transform
-    cleaning: Transform
+    intensity: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
     device: torch.device
     name: str
     version: str
@@ -91,7 +86,7 @@ class Segmenter:
                 )
         except torch.cuda.OutOfMemoryError as error:
             raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
-        return Segmentation(labels=labels, names=self.names, removed=clean(labels.array, self.cleaning))
+        return Segmentation(labels=labels, names=self.names)
 
 
 def _described(root: Path) -> dict[str, Any]:
@@ -118,7 +113,6 @@ def _built(root: Path, device: torch.device) -> dict[str, Any]:
         "network": network.to(device).eval().requires_grad_(False),
         "inferer": parser.get_parsed_content("inferer"),
         "intensity": parser.get_parsed_content("intensity"),
-        "cleaning": parser.get_parsed_content("cleaning"),
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
 

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +17,6 @@ import pytest
 from pipeline.errors import CaseError, InputError
 from pipeline.inference import batch
 from pipeline.inference.batch import Plan, segment_folder
-from pipeline.inference.segmenter import Segmentation
 from pipeline.io.discover import find_cases
 from pipeline.io.volume import Volume
 
@@ -36,10 +36,10 @@ class Threshold:
     def __init__(self, behave=lambda call: None) -> None:
         self.calls, self.behave = 0, behave
 
-    def __call__(self, image: Volume) -> Segmentation:
+    def __call__(self, image: Volume) -> SimpleNamespace:
         self.calls += 1
         self.behave(self.calls)
-        return Segmentation(labels=Volume((image.array > 100).astype(np.uint8), image.affine), names=self.names)
+        return SimpleNamespace(labels=Volume((image.array > 100).astype(np.uint8), image.affine), names=self.names)
 
 
 def raising(error: BaseException, at: int):

@@ -5,9 +5,8 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
-from monai.transforms import KeepLargestConnectedComponentd
 
-from pipeline.inference.export import clean, label_volume
+from pipeline.inference.export import label_volume
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.io.volume import Volume
 
@@ -73,26 +72,3 @@ def test_memory_order_and_number_type_do_not_matter(layout, expected):
         Volume(scan, np.eye(4)), right_half_of_what_is_bright, intensity=shift, inferer=INFERER, device=CPU
     )
     np.testing.assert_array_equal(labels.array, expected)
-
-
-TWO_LARGEST = KeepLargestConnectedComponentd("pred", applied_labels=1, is_onehot=False, num_components=2)
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_cleaning_keeps_the_two_largest_parts_and_tells_the_share_removed(order):
-    labels = np.zeros((20, 20, 20), np.uint8, order=order)
-    labels[2:6, 2:6, 2:6], labels[12:15, 12:15, 12:15] = 1, 1  # 64 and 27 voxels
-    kept = labels.copy(order=order)
-    labels[9:11, 2:4, 16:18] = 1  # 8 voxels apart from both
-    assert clean(labels, TWO_LARGEST) == pytest.approx(8 / 91)
-    np.testing.assert_array_equal(labels, kept)
-
-
-def test_cleaning_leaves_an_empty_map_and_two_parts_alone():
-    empty = np.zeros((5, 5, 5), np.uint8)
-    assert clean(empty, TWO_LARGEST) == 0.0 and not empty.any()
-    two = empty.copy()
-    two[0, 0, 0], two[4, 4, 4] = 1, 1
-    before = two.copy()
-    assert clean(two, TWO_LARGEST) == 0.0
-    np.testing.assert_array_equal(two, before)

@@ -100,9 +100,3 @@ def test_an_image_is_not_judged_as_a_ct() -> None:
     image = Volume(np.zeros((8, 8), np.uint8), np.eye(3))
     labels = Volume(np.pad(np.ones((2, 2), np.uint8), 3), np.eye(3))
     assert flags(image, labels, {1: "nucleus"}, field_of_view_mm=(250, 500)) == ()
-
-
-@pytest.mark.parametrize(("removed", "expected"), [(0.0, ()), (0.1, ()), (0.11, ("PARTS_REMOVED",))])
-def test_a_large_part_that_was_cleaned_away_is_flagged(removed: float, expected: tuple[str, ...]) -> None:
-    image = scan()
-    assert flags(image, labelled(image, label1=INSIDE, label2=ELSEWHERE), NAMES, removed=removed) == expected
