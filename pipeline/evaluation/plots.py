@@ -183,7 +183,7 @@ def _row(axes: Axes, y: int, points: Sequence[Point], bin_width: float) -> None:
     values = np.array([point.value for point in shown])
     if found.n >= 3 and math.isfinite(found.q3 - found.q1):
         _box(axes, y, found, np.array(over))
-    _scatter(axes, values, y + _side_by_side(values, bin_width), [point.status for point in shown])
+    _scatter(axes, values, y + _side_by_side(values, bin_width), [_mark(point) for point in shown])
     if math.isfinite(found.mean):
         axes.plot([found.low, found.high], [y + 0.36] * 2, color=INK, linewidth=1.2, zorder=4)
         axes.plot([found.mean], [y + 0.36], marker="D", color=INK, markersize=4, zorder=4)
@@ -192,6 +192,11 @@ def _row(axes: Axes, y: int, points: Sequence[Point], bin_width: float) -> None:
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8}
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center", "bbox": behind}
         axes.annotate(f"{infinite} infinite \N{RIGHTWARDS ARROW}", (0.995, y), color=INK, fontsize=7.5, **place)
+
+
+def _mark(point: Point) -> str:
+    """Where both maps are empty most metrics have no score; one that has, such as an error of counts, is like any."""
+    return "ok" if point.status == "both_empty" else point.status
 
 
 def _box(axes: Axes, y: float, found: Description, values: NDArray[np.float64]) -> None:

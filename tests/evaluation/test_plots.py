@@ -88,6 +88,11 @@ def test_misses_and_false_alarms_have_marks_and_counts_of_their_own() -> None:
     assert "n 5, 3 both empty\n2 missed, 1 false alarm" in texts(axes)
 
 
+def test_a_score_of_two_empty_maps_is_drawn_where_there_is_one() -> None:
+    shown = [*points(2.0), *points(0.0, status="both_empty")]
+    assert drawn(box({"objects": shown}, metric="count_error", unit="objects"))[:, 0].tolist() == [2.0, 0.0]
+
+
 def test_infinite_distances_are_counted_at_the_edge() -> None:
     axes = box({"kidney": [*points(1.0, 2.0, 3.0), *points(INF, INF, status="missed")]}, metric="hd95", unit="mm")
     assert len(drawn(axes)) == 3

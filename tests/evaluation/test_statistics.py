@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.evaluation.statistics import MOST_EXACT, PairedDifference, describe, holm, paired, ranking, wilcoxon
+from pipeline.evaluation.statistics import (
+    MOST_EXACT,
+    PairedDifference,
+    agreement,
+    describe,
+    holm,
+    paired,
+    ranking,
+    wilcoxon,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -175,3 +184,20 @@ def test_a_case_that_a_method_has_no_score_for_is_not_ranked() -> None:
     scores = np.array([[0.9, 0.8], [0.7, NAN]])
     assert [rank.mean for rank in ranking(scores, higher_is_better=True)] == [1, 2]
     assert math.isnan(ranking(scores[1:], higher_is_better=True)[0].mean)
+
+
+def test_the_limits_of_agreement_and_their_intervals_by_hand() -> None:
+    # mean 2, SD sqrt((9 + 1 + 1 + 9) / 3), and 3.182446 holds 95 % of Student's t with 3 degrees of freedom
+    found, sd, t = agreement([-1.0, 1.0, 3.0, 5.0]), math.sqrt(20 / 3), 3.182446
+    assert (found.n, found.bias.value) == (4, 2)
+    assert (found.lower.value, found.upper.value) == pytest.approx((2 - 1.96 * sd, 2 + 1.96 * sd))
+    assert found.bias.high - 2 == pytest.approx(t * sd / 2)
+    of_limit = t * sd * math.sqrt(1 / 4 + 1.96**2 / 6)
+    assert found.lower.value - found.lower.low == pytest.approx(of_limit)
+    assert found.upper.high - found.upper.value == pytest.approx(of_limit)
+
+
+def test_one_difference_has_a_bias_only_and_none_has_nothing() -> None:
+    assert agreement([3.0]).bias.value == 3
+    assert math.isnan(agreement([3.0]).lower.value)
+    assert math.isnan(agreement([]).bias.value)
