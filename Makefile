@@ -29,8 +29,12 @@ lint: setup  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup  ## CPU seconds and memory beside MONAI's own way, SCAN=a .nii.gz (the demo's if none is given)
+# SCAN=a .nii.gz (the demo's if none is given), LABELS=a folder of label maps (KiTS19's, say) for the metrics.
+bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torchdiffeq
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps surface-distance==0.1
 	$(BIN)/python tests/benchmarks/volume_road.py $(SCAN)
+	$(BIN)/python tests/benchmarks/ode.py
+	$(BIN)/python tests/benchmarks/evaluation.py $(LABELS)
 
 # make crossval SOURCE=folder of CT and label pairs: every figure of the kidney card's cross-validation, from nothing.
 # Resumable: run it again after it was stopped.
