@@ -78,6 +78,10 @@ def evaluate(
         with messages(console, quiet=quiet, verbose=verbose):
             measure = _measure(given, (predictions, references), instances=instances, saliency=saliency)
             scorer = Scorer(measure, resample_reference)
+            if out.resolve().is_relative_to(references.resolve()):
+                raise InputError(
+                    f"OUT {out} lies inside REFERENCES, where its pictures would be references: choose another"
+                )
             pairs, unmatched = find_pairs(predictions, references)
             arguments = {
                 "predictions": str(predictions),

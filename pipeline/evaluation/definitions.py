@@ -50,16 +50,17 @@ POOLED: Mapping[str, str] = {
     "object_f1": "as object_f1, of the objects of all cases together",
     "adaptive_f_beta": "as adaptive_f_beta, of the pixels of all cases together",
 }
-MISSING: Mapping[str, str] = {
+_MISSING: Mapping[str, str] = {
     "diagonal": "the diagonal of the image",
     "inf": "infinite",
     "nan": "left out (nan)",
 }
 
 
-def policy(missing: str) -> str:
-    """The sentence about empty maps. missing: a key of MISSING."""
-    return (
-        "Missed (in the reference only) and false alarm (in the prediction only): shares are 0, distances "
-        f"{MISSING[missing]}. Both empty: no score, left out of n."
-    )
+def policy(kind: str, missing: str | None) -> str:
+    """The sentence about empty maps. kind: a key of DEFINITIONS; missing: what stands for distances, None: none do."""
+    one_sided = "Missed (in the reference only) and false alarm (in the prediction only): shares are 0"
+    if missing is not None:
+        one_sided += f", distances {_MISSING[missing]}"
+    always = {"labels": "", "instances": " but the count's error", "saliency": " but the mean absolute difference"}
+    return f"{one_sided}. Both empty: no score{always[kind]}; n says how many have one."

@@ -162,9 +162,9 @@ def _with_all_labels(cases: Mapping[str, CaseScores], measure: Measure) -> dict[
     labels = sorted({label for case in cases.values() for label in case.counts}, key=int)
 
     def complete(case: CaseScores) -> CaseScores:
-        by_label = {label: [row for row in case.rows if row.label == label] for label in labels}
+        there = case.by_label()
         empty = {label: [Row(label, m, float("nan"), u, "both_empty") for m, u in units.items()] for label in labels}
-        rows = [row for label in labels for row in by_label[label] or empty[label]]
+        rows = [row for label in labels for row in there.get(label, empty[label])]
         return replace(case, rows=rows, counts={each: case.counts.get(each, Overlap(0, 0, 0)) for each in labels})
 
     return {name: complete(case) for name, case in cases.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,14 @@ class Journal:
         if entry is None or entry["files"] != _fingerprints(pair):
             return None
         scores = entry["scores"]
-        rows = [Row(**row) for row in scores["rows"]]
+        rows = [Row(*row) for row in scores["rows"]]
         counts = {label: Overlap(**counts) for label, counts in scores["counts"].items()}
         return CaseScores(**{**scores, "rows": rows, "counts": counts})
 
     def add(self, pair: Pair, scores: CaseScores) -> None:
         """Append a case. CaseError: WRITE_FAILED."""
-        line = json.dumps({"case": pair.id, "files": _fingerprints(pair), "scores": asdict(scores)})
+        content = asdict(scores) | {"rows": [astuple(row) for row in scores.rows]}
+        line = json.dumps({"case": pair.id, "files": _fingerprints(pair), "scores": content})
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")

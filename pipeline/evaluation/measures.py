@@ -6,6 +6,7 @@ What computes (scipy, numba) is imported where it is called: the process that on
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ Missing = Literal["diagonal", "inf", "nan"]
 Surface = Literal["voxel", "surfel"]
 
 OBJECTS, FOREGROUND = "objects", "foreground"
+MOST_UNNAMED = 128  # different values of a picture that are taken for labels though nobody has named them
 _IN_PIXELS = {"mm": "px", "mm2": "px2"}
 
 
@@ -54,6 +56,12 @@ class CaseScores:
     sums: Mapping[str, Sequence[float]] = field(default_factory=dict)
     resampled: bool = False
 
+    def by_label(self) -> dict[str, list[Row]]:
+        found: defaultdict[str, list[Row]] = defaultdict(list)
+        for row in self.rows:
+            found[row.label].append(row)
+        return dict(found)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMeasure:
@@ -73,6 +81,9 @@ class LabelMeasure:
         from pipeline.metrics.labels import compare_labels
 
         maps = _labels(prediction, pair.prediction.files[0]), _labels(reference, pair.reference.files[0])
+        if self.names is None and prediction.spatial_dims == 2:
+            _check_not_grey(maps[0], pair.prediction.files[0])
+            _check_not_grey(maps[1], pair.reference.files[0])
         try:
             found = compare_labels(*maps, prediction.spacing_mm, surface=self.surface)
         except ValueError as error:
@@ -180,6 +191,14 @@ def _labels(volume: Volume, path: Path) -> NDArray[np.unsignedinteger]:
     # A black and white picture is a mask: 255 is white, not the 255th label.
     is_mask = volume.spatial_dims == 2 and not ((labels != 0) & (labels != 255)).any()
     return (labels > 0).astype(np.uint8) if is_mask else labels
+
+
+def _check_not_grey(labels: NDArray[np.unsignedinteger], path: Path) -> None:
+    """A probability map in 8 bits is no file that a type gives away, and has hundreds of `labels`."""
+    values = len(np.unique(labels))
+    if values > MOST_UNNAMED:
+        message = f"{path} holds {values} different values: if they are labels name them by --labels, if it is a"
+        raise CaseError("BAD_LABELS", f"{message} probability map score it with --saliency, if objects --instances")
 
 
 def _probabilities(volume: Volume, path: Path) -> NDArray[np.float64]:

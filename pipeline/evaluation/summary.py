@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.evaluation.definitions import DEFINITIONS, POOLED, policy
 from pipeline.evaluation.folder import Evaluation
-from pipeline.evaluation.measures import CaseScores, Measure
+from pipeline.evaluation.measures import CaseScores, Measure, Row
 from pipeline.evaluation.statistics import RESAMPLES, SEED, describe
 from pipeline.io.versions import versions
 from pipeline.metrics.overlap import Overlap, Status
@@ -44,16 +44,18 @@ def summarise(evaluation: Evaluation, terms: Terms) -> dict[str, Any]:
     whole set).  Where patients are known the scores of a patient's cases are averaged first, and n counts patients.
     """
     measure, cases = terms.measure, evaluation.cases
+    settings = {name: value for name, value in asdict(measure).items() if name != "kind"}
     of_patients = bool(terms.patients.keys() & cases.keys())
     over = "patients" if of_patients else "cases"
     groups = [terms.patients.get(case, case) if of_patients else case for case in cases]
+    by_label = [case.by_label() for case in cases.values()]
     labels = list(next(iter(cases.values())).counts) if cases else []
     return {
         "kind": measure.kind,
         "versions": versions(*PACKAGES),
         "arguments": dict(terms.arguments),
-        "settings": {name: value for name, value in asdict(measure).items() if name != "kind"},
-        "empty": policy(getattr(measure, "missing", "nan")),
+        "settings": settings,
+        "empty": policy(measure.kind, settings.get("missing")),
         "statistics_over": over,
         "interval": f"percentile bootstrap of the mean over {over}, {RESAMPLES} resamples, seed {SEED}",
         "cases": len(cases),
@@ -61,18 +63,22 @@ def summarise(evaluation: Evaluation, terms: Terms) -> dict[str, Any]:
         "failed": {case: {"code": why.code, "message": why.message} for case, why in evaluation.failed.items()},
         "resampled_references": [case for case, each in cases.items() if each.resampled],
         "predictions_without_reference": list(evaluation.unmatched),
-        "labels": {label: _label(measure.kind, label, list(cases.values()), groups) for label in labels},
+        "labels": {
+            label: _label(measure.kind, label, list(cases.values()), [rows[label] for rows in by_label], groups)
+            for label in labels
+        },
         "definitions": dict(DEFINITIONS[measure.kind]),
         "pooled_definitions": {name: POOLED[name] for name in _POOLED_OF[measure.kind]},
     }
 
 
-def _label(kind: str, label: str, cases: Sequence[CaseScores], groups: Sequence[str]) -> dict[str, Any]:
+def _label(
+    kind: str, label: str, cases: Sequence[CaseScores], rows_of_cases: Sequence[Sequence[Row]], groups: Sequence[str]
+) -> dict[str, Any]:
     values: defaultdict[str, list[float]] = defaultdict(list)
     units: dict[str, str] = {}
     statuses: Counter[str] = Counter()
-    for case in cases:
-        rows = [row for row in case.rows if row.label == label]
+    for rows in rows_of_cases:
         statuses[rows[0].status] += 1
         for row in rows:
             values[row.metric].append(row.value)

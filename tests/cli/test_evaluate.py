@@ -141,6 +141,12 @@ def test_a_call_that_makes_no_sense_is_status_2_and_writes_nothing(folder: Path,
     assert not (folder / "out").exists()
 
 
+def test_tables_are_not_written_into_the_references(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["evaluate", f"{folder}/p", f"{folder}/r", "-o", f"{folder}/r/scores"])
+    assert (result.exit_code, (folder / "r/scores").exists()) == (2, False)
+    assert "lies inside REFERENCES" in result.stderr
+
+
 def test_an_empty_folder_is_status_2(folder: Path) -> None:
     (folder / "p/a.nii.gz").unlink()
     result = run(folder)

@@ -95,6 +95,14 @@ def test_a_colour_picture_is_no_label_map() -> None:
         score(LabelMeasure(), np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8))
 
 
+def test_a_grey_picture_is_no_label_map_unless_its_values_are_named() -> None:
+    grey = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    with pytest.raises(CaseError, match=r"r/a\.nii\.gz holds 200 different values.*--saliency") as refusal:
+        score(LabelMeasure(), grey % 100, grey)
+    assert refusal.value.code == "BAD_LABELS"
+    assert score(LabelMeasure(names={k: f"organ {k}" for k in range(1, 200)}), grey, grey).counts["organ 7"].dice == 1
+
+
 def test_objects_are_matched_whatever_their_numbers() -> None:
     """Of two objects of 4 pixels one is found whole, of the other 2 pixels; one is invented."""
     reference, prediction = np.zeros((8, 8), np.uint16), np.zeros((8, 8), np.uint16)

@@ -138,6 +138,18 @@ def test_summary_md_holds_the_same_for_a_reader() -> None:
     assert "nan" not in "\n".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        (LabelMeasure(missing="inf"), "distances infinite. Both empty: no score;"),
+        (InstanceMeasure(), "distances the diagonal of the image. Both empty: no score but the count's error;"),
+        (SaliencyMeasure(), "shares are 0. Both empty: no score but the mean absolute difference;"),
+    ],
+)
+def test_the_summary_says_what_stands_for_a_missing_score(measure, said: str) -> None:
+    assert said in summarise(Evaluation({}, {}, []), Terms(measure=measure))["empty"]
+
+
 def test_a_folder_without_a_good_case_has_a_summary_too() -> None:
     summary = summarise(Evaluation({}, FAILED, []), TERMS)
     assert summary["labels"] == {}
