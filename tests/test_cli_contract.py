@@ -26,7 +26,7 @@ CONTRACT: dict[str, set[str]] = {
     },
     "evaluate": {
         *("PREDICTIONS", "REFERENCES", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--missing"),
-        *("--instances", "--saliency", "--resample-reference", "--jobs", "--resume", "-q", "--quiet", "-v"),
+        *("--instances", "--saliency", "--images", "--resample-reference", "--jobs", "--resume", "-q", "--quiet", "-v"),
         "--verbose",
     },
     "compare": {

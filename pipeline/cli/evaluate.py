@@ -14,14 +14,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.cli.logs import messages
+from pipeline.cli.pictures import PLOTS, draw_labels
 from pipeline.errors import CaseError, InputError
-from pipeline.evaluation.folder import Outcome, Scorer, cores, evaluate_folder
+from pipeline.evaluation.folder import Evaluation, Outcome, Scorer, cores, evaluate_folder
 from pipeline.evaluation.journal import Journal
 from pipeline.evaluation.measures import InstanceMeasure, LabelMeasure, Measure, Missing, SaliencyMeasure, Surface
 from pipeline.evaluation.names import label_names, patients
-from pipeline.evaluation.pairs import find_pairs
+from pipeline.evaluation.pairs import Pair, find_pairs
+from pipeline.evaluation.plots import write_plots
 from pipeline.evaluation.summary import Terms, summarise
 from pipeline.evaluation.tables import markdown, write_evaluation
+from pipeline.evaluation.tables import terms as line_of_terms
 from pipeline.io.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -58,6 +61,9 @@ def evaluate(
     saliency: Annotated[
         bool, typer.Option("--saliency", help="Predictions are probability maps of pictures: F-beta and MAE.")
     ] = False,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images of the cases: the worst are drawn over them.")
+    ] = None,
     resample_reference: Annotated[
         bool,
         typer.Option("--resample-reference", help="Bring references to the prediction's grid (nearest neighbour)."),
@@ -69,10 +75,11 @@ def evaluate(
 ) -> None:
     """Score label maps, maps of objects or probability maps against references.
 
-    OUT receives per_case.csv, summary.json, summary.md and finished.jsonl (for --resume). Exit status: 0 all compared,
-    1 some pair could not be (the others are), 2 nothing could be started.
+    OUT receives per_case.csv, summary.json, summary.md, plots/ and finished.jsonl (for --resume). Exit status: 0 all
+    compared, 1 some pair could not be (the others are), 2 nothing could be started.
     """
-    given = {"--labels": labels, "--surface": surface, "--tolerance-mm": tolerance_mm, "--missing": missing}
+    given: dict[str, Any] = {"--labels": labels, "--surface": surface, "--tolerance-mm": tolerance_mm}
+    given |= {"--missing": missing, "--images": images}
     console = Console(stderr=True)
     try:
         with messages(console, quiet=quiet, verbose=verbose):
@@ -99,10 +106,21 @@ def evaluate(
             write_evaluation(evaluation, summary, out)
             if not quiet:
                 typer.echo(markdown(summary))
-            logger.info("per_case.csv, summary.json and summary.md are in %s", out)
+            _draw(evaluation, pairs, out, terms, images=images, line=line_of_terms(summary))
+            logger.info("per_case.csv, summary.json, summary.md and %s/ are in %s", PLOTS, out)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(int(bool(evaluation.failed)))
+
+
+def _draw(
+    evaluation: Evaluation, pairs: Sequence[Pair], out: Path, terms: Terms, *, images: Path | None, line: str
+) -> None:
+    if isinstance(terms.measure, LabelMeasure):
+        names = terms.measure.names
+        draw_labels(evaluation, pairs, out, terms=line, patients=terms.patients, names=names, images=images)
+    else:
+        write_plots(evaluation, out / PLOTS, terms=line, patients=terms.patients)
 
 
 def _measure(given: dict[str, Any], roots: tuple[Path, Path], *, instances: bool, saliency: bool) -> Measure:

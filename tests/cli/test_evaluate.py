@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli.app import app
 
-TABLES = {"per_case.csv", "summary.json", "summary.md", "finished.jsonl"}
+RESULTS = {"per_case.csv", "summary.json", "summary.md", "finished.jsonl", "plots"}
 
 
 def write(path: Path, shape=(4, 5, 6), label=1) -> None:
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_scores_are_written_and_shown(folder: Path) -> None:
     result = run(folder, "--labels", "1=kidney")
     assert result.exit_code == 0, result.output
-    assert {path.name for path in (folder / "out").iterdir()} == TABLES
+    assert {path.name for path in (folder / "out").iterdir()} == RESULTS
     assert summary(folder)["labels"]["kidney"]["metrics"]["dice"]["mean"] == 1
     assert "| kidney | dice | 1 | 1 | 1.0000 |" in result.stdout
 
