@@ -14,14 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.cli.logs import messages
-from pipeline.cli.pictures import PLOTS, draw_labels
 from pipeline.errors import CaseError, InputError
 from pipeline.evaluation.folder import Evaluation, Outcome, Scorer, cores, evaluate_folder
 from pipeline.evaluation.journal import Journal
 from pipeline.evaluation.measures import InstanceMeasure, LabelMeasure, Measure, Missing, SaliencyMeasure, Surface
 from pipeline.evaluation.names import label_names, patients
 from pipeline.evaluation.pairs import Pair, find_pairs
-from pipeline.evaluation.plots import write_plots
 from pipeline.evaluation.summary import Terms, summarise
 from pipeline.evaluation.tables import markdown, write_evaluation
 from pipeline.evaluation.tables import terms as line_of_terms
@@ -107,7 +105,7 @@ def evaluate(
             if not quiet:
                 typer.echo(markdown(summary))
             _draw(evaluation, pairs, out, terms, images=images, line=line_of_terms(summary))
-            logger.info("per_case.csv, summary.json, summary.md and %s/ are in %s", PLOTS, out)
+            logger.info("per_case.csv, summary.json, summary.md and plots/ are in %s", out)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(int(bool(evaluation.failed)))
@@ -116,6 +114,9 @@ def evaluate(
 def _draw(
     evaluation: Evaluation, pairs: Sequence[Pair], out: Path, terms: Terms, *, images: Path | None, line: str
 ) -> None:
+    from pipeline.cli.pictures import PLOTS, draw_labels  # here: what draws is slow to import
+    from pipeline.evaluation.plots import write_plots
+
     if isinstance(terms.measure, LabelMeasure):
         names = terms.measure.names
         draw_labels(evaluation, pairs, out, terms=line, patients=terms.patients, names=names, images=images)
