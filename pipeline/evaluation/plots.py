@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ INK, GREY, FILL = "#1a1a1a", "#5c5c5c", "#e3e9ee"
 WIDTH = 7.2  # inches: a page of text
 DPI = 200
 COLUMNS = 2  # of Bland-Altman panels
+NOTE_WIDTH = 110  # characters of the note below a plot that fit in a line
 NOTE = (
     "Box: quartiles and median, whiskers to the last within 1.5 of its length. Diamond: mean, 95 % bootstrap interval."
     "\nP: prediction, R: reference, d: distances between their surfaces. "
@@ -283,8 +285,14 @@ def _legend(figure: Figure, note: str) -> None:
         "alignment": "left",
         "labelcolor": INK,
     }
-    legend = figure.legend(found.values(), found.keys(), loc="outside lower left", ncols=3, title=note, **style)
+    legend = figure.legend(
+        found.values(), found.keys(), loc="outside lower left", ncols=3, title=_wrapped(note), **style
+    )
     legend.get_title().set_parse_math(False)
+
+
+def _wrapped(note: str) -> str:
+    return "\n".join(part for line in note.split("\n") for part in textwrap.wrap(line, NOTE_WIDTH))
 
 
 def _save(figure: Figure, path: Path) -> Path:
