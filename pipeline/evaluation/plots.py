@@ -285,14 +285,9 @@ def _legend(figure: Figure, note: str) -> None:
         "alignment": "left",
         "labelcolor": INK,
     }
-    legend = figure.legend(
-        found.values(), found.keys(), loc="outside lower left", ncols=3, title=_wrapped(note), **style
-    )
+    title = "\n".join(part for line in note.split("\n") for part in textwrap.wrap(line, NOTE_WIDTH))
+    legend = figure.legend(found.values(), found.keys(), loc="outside lower left", ncols=3, title=title, **style)
     legend.get_title().set_parse_math(False)
-
-
-def _wrapped(note: str) -> str:
-    return "\n".join(part for line in note.split("\n") for part in textwrap.wrap(line, NOTE_WIDTH))
 
 
 def _save(figure: Figure, path: Path) -> Path:
