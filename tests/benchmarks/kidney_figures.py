@@ -61,7 +61,7 @@ def crossval(predictions: Path, dataset: Path) -> None:
 
 
 def kits19(bundle: str, folder: Path) -> None:
-    """Slices of KiTS19 that are not mirrored copies and hold kidney or tumour, pooled over slices, cases drawn again.
+    """Slices of KiTS19 that are not mirrored copies, pooled over slices; patients are drawn again for the interval.
 
     The window of these 8-bit images is unknown. Each is mapped linearly: 0 to the low end of the bundle's window, its
     99.5th percentile to the high end; nothing was chosen by looking at scores.
