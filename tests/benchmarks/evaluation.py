@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 LABELS = HERE.parents[1] / ".." / "shared" / "data" / "kits19_labels"
 RESULT = HERE / "results" / "evaluation.md"
 MOST_SLICES_FOR_MONAI = 700  # beyond, its one-hot maps take over 8 GB
-COMMAND = "python tests/benchmarks/evaluation.py --write"
+COMMAND = "python tests/benchmarks/evaluation.py"
 
 
 def load(path: Path):
@@ -237,7 +237,7 @@ def main() -> None:
         *verdicts(results),
         f"| {len(files)} pairs read and evaluated, voxel, CPU s | at most 4 | {whole:.2f} | |",
     ]
-    text = "\n".join([f"`{COMMAND}`: {versions()}", "", (__doc__ or "").split("\n\n")[2].strip(), "", *lines])
+    text = "\n".join([f"`{COMMAND} --runs {given.runs} --write`: {versions()}", "", (__doc__ or "").split("\n\n")[2].strip(), "", *lines])
     sys.stdout.write(text + "\n")
     if given.write:
         RESULT.parent.mkdir(exist_ok=True)
