@@ -237,7 +237,8 @@ def main() -> None:
         *verdicts(results),
         f"| {len(files)} pairs read and evaluated, voxel, CPU s | at most 4 | {whole:.2f} | |",
     ]
-    text = "\n".join([f"`{COMMAND} --runs {given.runs} --write`: {versions()}", "", (__doc__ or "").split("\n\n")[2].strip(), "", *lines])
+    command, method = f"{COMMAND} --runs {given.runs} --write", (__doc__ or "").split("\n\n")[2].strip()
+    text = "\n".join([f"`{command}`: {versions()}", "", method, "", *lines])
     sys.stdout.write(text + "\n")
     if given.write:
         RESULT.parent.mkdir(exist_ok=True)
