@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.evaluate import INTERRUPTED, label_flags, progress
+from pipeline.cli.evaluate import INTERRUPTED, LabelFlags, label_flags, progress
 from pipeline.cli.logs import messages
 from pipeline.errors import InputError
 from pipeline.evaluation.compare import common_pairs, contest, method_names
@@ -31,14 +31,7 @@ def compare(
         Path, typer.Option(metavar="REF", help="The true label maps of the same cases: id, id_label, ...")
     ],
     out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A folder for the tables.")],
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="1=kidney",
-            help="Every label that may occur, by name; repeat. [default: as dataset.json or run.json beside the maps "
-            "names them; else all that occur, by number]",
-        ),
-    ] = None,
+    labels: LabelFlags = None,
     surface: Annotated[
         Surface, typer.Option(help="Of distances: voxel centres (as MONAI) or surface elements by area.")
     ] = "voxel",

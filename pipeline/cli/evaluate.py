@@ -28,6 +28,14 @@ from pipeline.io.versions import versions
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130
+LabelFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="1=kidney",
+        help="Every label that may occur, by name; repeat. [default: as dataset.json or run.json beside the maps "
+        "names them; else all that occur, by number]",
+    ),
+]
 
 
 def evaluate(
@@ -36,14 +44,7 @@ def evaluate(
         Path, typer.Argument(metavar="REFERENCES", help="The true maps of the same cases: id, id_label, ...")
     ],
     out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A folder for the tables.")],
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="1=kidney",
-            help="Every label that may occur, by name; repeat. [default: as dataset.json or run.json beside the maps "
-            "names them; else all that occur, by number]",
-        ),
-    ] = None,
+    labels: LabelFlags = None,
     surface: Annotated[
         Surface | None,
         typer.Option(help="Of distances: voxel centres (as MONAI) or surface elements by area. [default: voxel]"),
