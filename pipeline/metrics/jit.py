@@ -20,6 +20,7 @@ SIGNATURES = {
     "border_voxels": f"i4[:,::1]({_MAP}, b1, b1[:,::1])",
     "mixed_corners": f"Tuple((i4[:,::1], u1[:,::1]))({_MAP}, b1, b1[:,::1])",
     "nearest_in_rows": "f8[::1](i4[:,::1], i4[:,::1], i8[:,::1], f8[::1], f8)",
+    "nearest_in_boxes": "f8[::1](i4[:,::1], i4[:,::1], i4[:,::1], i8[::1], f8[::1])",
 }
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+LEAF, BRANCHES = 8, 4  # points to a box, and boxes to a larger one, of `nearest_in_boxes`
+
 
 def scan(
     prediction: Any, reference: Any, prediction_words: Any, reference_words: Any, shape: Any, table: Any, box: Any
@@ -198,4 +200,45 @@ def nearest_in_rows(points: Any, others: Any, steps: Any, squares: Any, spacing:
             for j in range(low, min(low + 2, stop)):
                 best = min(best, squares[k] + ((x - places[j]) * spacing) ** 2)
         found[i] = best if best <= squares[len(steps)] else -1
+    return found
+
+
+def nearest_in_boxes(points: Any, others: Any, boxes: Any, first: Any, spacing: Any) -> Any:
+    """Squared distance in mm² from each of the points (plane, row, place) to the nearest of the others, near or far.
+
+    boxes: lowest and highest (plane, row, place) of every LEAF others in turn, then of every BRANCHES of these boxes,
+    and so on up to one box of all.  first: where each of these levels starts, and the end of the last.  spacing: mm.
+    """
+    space_z, space_y, space_x = spacing[0], spacing[1], spacing[2]
+    found, root = np.empty(len(points), np.float64), len(first) - 2
+    stack, least = np.empty((BRANCHES * len(first), 2), np.int64), np.empty(BRANCHES * len(first), np.float64)
+    # What was nearest to the last point of about this row and place, which is seldom much further than the nearest.
+    last = np.zeros(((points[:, 1].max() >> 2) + 1, (points[:, 2].max() >> 2) + 1), np.int64)
+    for i in range(len(points)):
+        z, y, x = points[i, 0], points[i, 1], points[i, 2]
+        j = last[y >> 2, x >> 2]
+        nearest, best = j, ((others[j, 0] - z) * space_z) ** 2 + ((others[j, 1] - y) * space_y) ** 2
+        best += ((others[j, 2] - x) * space_x) ** 2
+        stack[0, 0], stack[0, 1], least[0], n = first[root], root, 0.0, 1
+        while n:
+            n -= 1
+            box, level = stack[n, 0], stack[n, 1]
+            if least[n] >= best:
+                continue
+            if level == 0:
+                for j in range(LEAF * box, min(LEAF * box + LEAF, len(others))):
+                    square = ((others[j, 0] - z) * space_z) ** 2 + ((others[j, 1] - y) * space_y) ** 2
+                    square += ((others[j, 2] - x) * space_x) ** 2
+                    if square < best:
+                        nearest, best = j, square
+                continue
+            child = first[level - 1] + BRANCHES * (box - first[level])
+            for k in range(child, min(child + BRANCHES, first[level])):
+                square = (max(boxes[k, 0] - z, z - boxes[k, 3], 0) * space_z) ** 2
+                square += (max(boxes[k, 1] - y, y - boxes[k, 4], 0) * space_y) ** 2
+                square += (max(boxes[k, 2] - x, x - boxes[k, 5], 0) * space_x) ** 2
+                if square < best:
+                    stack[n, 0], stack[n, 1], least[n] = k, level - 1, square
+                    n += 1
+        found[i], last[y >> 2, x >> 2] = best, nearest
     return found

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from pipeline.metrics.jit import compiled
+from pipeline.metrics.kernels import BRANCHES, LEAF
 from pipeline.metrics.maps import CODES, LabelMaps
 from pipeline.metrics.surfel import contour_lengths, surfel_areas
 
 Surface = Literal["voxel", "surfel"]
 
-STEPS = 1024  # rows around a point that are looked through before it counts as far and is left to a tree
+ROWS = 32  # around a point, that are looked through before it counts as far
+MANY_ROWS = 1024  # the same where few are far: one in FEW of the others, and these are not worth boxes
+FEW = 64
 
 
 @dataclass(frozen=True)
@@ -57,22 +60,23 @@ def surface_points(
 
 def nearest_mm(points: Points, others: Points, maps: LabelMaps) -> NDArray[np.float64]:
     """Distance in mm from each point to the nearest of the others, of which there is at least one."""
-    search = compiled("nearest_in_rows")
+    near, far = compiled("nearest_in_rows"), compiled("nearest_in_boxes")
     spacing = np.array(maps.spacing_mm)
-    if search is None:
-        squares = np.full(len(points), -1.0)
-    else:
-        along = maps.planar + int(np.argmin(spacing[maps.planar :]))  # fewest rows lie near then
-        axes = [axis for axis in range(3) if axis != along] + [along]
-        steps, step_squares = _row_steps(maps.planar, spacing[axes])
-        of, to = (np.ascontiguousarray(each.grid[:, axes]) for each in (points, others))
-        squares = search(of, to, steps, step_squares, spacing[along])
-    far = np.flatnonzero(squares < 0)
-    if far.size:
-        grid = points.grid[far]
+    if near is None or far is None:
         tree = cKDTree(others.grid * spacing, leafsize=32, balanced_tree=False, compact_nodes=False)
-        _, nearest = tree.query(grid * spacing)
-        squares[far] = (((grid - others.grid[nearest]) * spacing) ** 2).sum(axis=1)
+        _, nearest = tree.query(points.grid * spacing)
+        return np.sqrt((((points.grid - others.grid[nearest]) * spacing) ** 2).sum(axis=1))
+    along = maps.planar + int(np.argmin(spacing[maps.planar :]))  # fewest rows lie near then
+    axes = [axis for axis in range(3) if axis != along] + [along]
+    of, to = (np.ascontiguousarray(each.grid[:, axes]) for each in (points, others))
+    squares = near(of, to, *_row_steps(ROWS, maps.planar, spacing[axes]), spacing[along])
+    rest = np.flatnonzero(squares < 0)
+    if 0 < rest.size * FEW < len(others):
+        squares[rest] = near(of[rest], to, *_row_steps(MANY_ROWS, maps.planar, spacing[axes]), spacing[along])
+        rest = rest[squares[rest] < 0]
+    if rest.size:
+        ordered = others.grid[_order_on_curve(others.grid, spacing)]
+        squares[rest] = far(points.grid[rest], ordered, *_nested_boxes(ordered), spacing)
     return np.sqrt(squares)
 
 
@@ -85,16 +89,40 @@ def _by_label(labels: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.int64
         yield label, order[ends[label] - sizes[label] : ends[label]]
 
 
-def _row_steps(planar: bool, spacing_mm: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The steps and squares of `kernels.nearest_in_rows`, about STEPS of them."""
+def _row_steps(
+    rows: int, planar: bool, spacing_mm: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The steps and squares of `kernels.nearest_in_rows`, about `rows` of them."""
     spacing_z, spacing_y, _ = spacing_mm
-    radius = STEPS / 2 * spacing_y if planar else (STEPS / np.pi * spacing_z * spacing_y) ** 0.5
+    radius = rows / 2 * spacing_y if planar else (rows / np.pi * spacing_z * spacing_y) ** 0.5
     z, y = 0 if planar else int(radius / spacing_z), int(radius / spacing_y)
     steps = np.stack(np.meshgrid(np.arange(-z, z + 1), np.arange(-y, y + 1), indexing="ij"), axis=-1).reshape(-1, 2)
     squares = (steps[:, 0] * spacing_z) ** 2 + (steps[:, 1] * spacing_y) ** 2
     order = np.argsort(squares, kind="stable")
     order = order[squares[order] <= radius**2]
     return np.ascontiguousarray(steps[order]), np.append(squares[order], radius**2)
+
+
+def _order_on_curve(grid: NDArray[np.int32], spacing_mm: NDArray[np.float64]) -> NDArray[np.int64]:
+    """An order in which points beside each other are near each other: along a Z-order (Morton) curve in mm."""
+    codes = np.zeros(len(grid), np.int64)
+    for axis, step in enumerate(spacing_mm / spacing_mm.min()):
+        places = grid[:, axis] - grid[:, axis].min()
+        cells = (np.arange(places.max() + 1) * step).astype(np.int64)
+        codes |= sum((cells >> bit & 1) << 3 * bit + axis for bit in range(21))[places]
+    return np.argsort(codes, kind="stable")
+
+
+def _nested_boxes(ordered: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The boxes of `kernels.nearest_in_boxes` and where their levels start."""
+    low = high = ordered
+    levels, size = list[NDArray[np.int32]](), LEAF
+    while not levels or len(low) > 1:
+        starts = np.arange(0, len(low), size)
+        low, high = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
+        levels.append(np.hstack((low, high)))
+        size = BRANCHES
+    return np.concatenate(levels), np.cumsum([0, *map(len, levels)])
 
 
 def _border_voxels(maps: LabelMaps, voxels: NDArray[np.uint8], box: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.metrics import points
 from pipeline.metrics.labels import METRICS, compare_labels, evaluate_labels
 from pipeline.metrics.surfel import contour_lengths, surfel_areas
 
@@ -67,13 +66,6 @@ def test_distances_are_those_to_the_nearest_of_all_points(way, random_maps, surf
             if surface == "surfel":
                 assert surfaces.weights_pred == pytest.approx(weights_pred)
                 assert surfaces.weights_ref == pytest.approx(weights_ref)
-
-
-def test_points_that_are_far_are_found_by_the_tree(way, random_maps, monkeypatch) -> None:
-    prediction, reference = random_maps(0, (7, 8, 9))
-    expected = evaluate_labels(prediction, reference, SPACING)
-    monkeypatch.setattr(points, "STEPS", 1)
-    assert evaluate_labels(prediction, reference, SPACING) == expected
 
 
 def test_two_voxels_two_millimetres_apart(way) -> None:
