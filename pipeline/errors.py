@@ -60,6 +60,7 @@ CASE_CODES: dict[str, str] = {
     "GRID_MISMATCH": "image, label or channels of one case that lie on different grids",
     "BAD_LABELS": "a label map with fractions, negative numbers or labels that nobody has named",
     "BAD_MAP": "a probability map with several channels or slices, or with values outside 0..1",
+    "STEP_LIMIT": "an adaptive solver did not arrive within its steps",
     "OUT_OF_MEMORY": "the case does not fit into memory",
     "WRITE_FAILED": "the result could not be written (disk full, no permission)",
     "INTERNAL": "an error of evoseg itself: please report it with the log",

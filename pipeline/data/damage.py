@@ -64,7 +64,9 @@ class RandContourDamaged(MapTransform, Randomizable):
     def damage(self, phi: Map) -> Map:
         """phi (H, W) after some of the operations above; now and then none, so that right contours are seen as well."""
         severity = self.R.random_sample()
-        happens = dict(zip(("grow", "move", "wobble", "bite", "blob"), self.R.random_sample(5) < self.prob, strict=True))
+        happens = dict(
+            zip(("grow", "move", "wobble", "bite", "blob"), self.R.random_sample(5) < self.prob, strict=True)
+        )
         if happens["move"]:
             phi = shift(phi, severity * self.R.uniform(-self.move, self.move, 2), order=1, mode="nearest")
         if happens["grow"]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
@@ -17,16 +18,42 @@ from torch import Tensor, nn
 from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
 from pipeline.inference.export import label_volume
+from pipeline.inference.refine import Evolution, evolve, from_mask, from_regressor, object_mask, strangers
+from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
+from pipeline.inference.trajectory import Recorder, Trajectory
 from pipeline.io.volume import Volume
+from pipeline.ode.adaptive import StepLimitError
+from pipeline.ode.solve import Solver
+
+EMPTY_INITIAL = "EMPTY_INITIAL"  # flag: the initial mask was empty, the bundle's own contour took its place
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prompt:
+    """What a user knows of one image.
+
+    initial: a contour to start from, as a label map on the image's grid (axes in any order).
+    initial_labels: which of its labels are the object; may be empty if there is but one.
+    new_objects: let parts appear that the initial contour does not touch (the other kidney).
+    """
+
+    initial: Volume
+    initial_labels: tuple[int, ...] = ()
+    new_objects: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name."""
+    """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name.
+
+    trajectory: how the contour evolved, if that was asked for and there was a contour. flags: see EMPTY_INITIAL.
+    """
 
     labels: Volume
     names: dict[int, str]
+    trajectory: Trajectory | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,25 +77,42 @@ class Segmenter:
     field_of_view_mm: tuple[float, float] | None
 
     @classmethod
-    def from_bundle(cls, bundle: str | Path, *, device: str = "auto") -> Segmenter:
-        """Load a bundle by name or folder. InputError: no such bundle, a damaged or incomplete one, no such device."""
+    def from_bundle(
+        cls, bundle: str | Path, *, device: str = "auto", solver: Mapping[str, Any] | None = None
+    ) -> Segmenter:
+        """Load a bundle by name or folder.
+
+        solver: fields of ode.solve.Solver that shall differ from the bundle's, {"method": "rk4", "steps": 4}.
+        InputError: no such bundle, a damaged or incomplete one, no such device, or a solver where none is used.
+        """
         root = Path(roots.bundle(bundle))
         where = _device(device)
         try:
-            return cls(**_described(root), **_built(root, where), device=where)
+            segmenter = cls(**_described(root), **_built(root, where), device=where)
         except KeyError as error:
             raise InputError(
                 f"{root} does not say {error}: its metadata.json or inference.yaml is not of evoseg's kind; "
                 "run it by `python -m monai.bundle run`"
             ) from error
+        _integrate_by(segmenter.network, solver or {}, segmenter.name)
+        return segmenter
 
     @property
     def spatial_dims(self) -> int:
         """Dimensions of the image that the bundle takes: 3 for volumes, 2 for pictures."""
         return self.inferer.spatial_dims
 
-    def __call__(self, image: Volume) -> Segmentation:
-        """Segment one image. CaseError: WRONG_DIMENSION, COLOUR, OUT_OF_MEMORY."""
+    @property
+    def evolution(self) -> Evolution | None:
+        """What moves contours; None in a bundle that takes no initial contour and has no trajectory."""
+        return getattr(self.network, "evolution", None)
+
+    def __call__(self, image: Volume, prompt: Prompt | None = None, *, trajectory: bool = False) -> Segmentation:
+        """Segment one image, from a given contour on if `prompt` has one.
+
+        InputError: a prompt or a trajectory where the bundle evolves no contour. CaseError: WRONG_DIMENSION, COLOUR,
+        OUT_OF_MEMORY, STEP_LIMIT; GRID_MISMATCH and BAD_LABELS of an initial mask.
+        """
         if image.spatial_dims != self.spatial_dims:
             raise CaseError(
                 "WRONG_DIMENSION",
@@ -81,12 +125,41 @@ class Segmenter:
             )
         try:
             with torch.inference_mode():
+                if prompt is not None or trajectory:
+                    return self._evolved(image, prompt, trajectory)
                 labels = label_volume(
                     image, self.network, intensity=self.intensity, inferer=self.inferer, device=self.device
                 )
         except torch.cuda.OutOfMemoryError as error:
             raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
+        except StepLimitError as error:
+            raise CaseError("STEP_LIMIT", f"{error}; on the command line: --solver midpoint --steps 2") from error
         return Segmentation(labels=labels, names=self.names)
+
+    def _evolved(self, image: Volume, prompt: Prompt | None, trajectory: bool) -> Segmentation:
+        evolution = self.evolution
+        if evolution is None:
+            raise InputError(f"{self.name} evolves no contour: choose a bundle of contour evolution")
+        slabs = AxialSlabs(image, intensity=self.intensity, inferer=self.inferer, device=self.device)
+        mask = None if prompt is None else object_mask(prompt.initial, image, prompt.initial_labels)
+        given = mask is not None and bool(mask.any())
+        start = (
+            from_mask(mask, evolution, slabs)
+            if mask is not None and given
+            else from_regressor(self.network.regressor, evolution, slabs)
+        )
+        recorder = Recorder(slabs, outside=-evolution.cut_px) if trajectory else None
+        labels = evolve(image, slabs, evolution, start, recorder=recorder)
+        taken_out = np.zeros(labels.array.shape, bool)
+        if prompt is not None and mask is not None and given and not prompt.new_objects:
+            taken_out = strangers(labels.array, mask)
+            labels.array[taken_out] = 0
+        return Segmentation(
+            labels=labels,
+            names=self.names,
+            trajectory=recorder.trajectory(image, taken_out) if recorder else None,
+            flags=(EMPTY_INITIAL,) if mask is not None and not given else (),
+        )
 
 
 def _described(root: Path) -> dict[str, Any]:
@@ -129,6 +202,15 @@ def _load(weights: Path, network: nn.Module) -> None:
         network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"{weights} do not fit the network of inference.yaml: they are of another version") from error
+
+
+def _integrate_by(network: nn.Module, fields: Mapping[str, Any], name: str) -> None:
+    """Change these fields of every solver in the network. InputError: there is none, or a value against its rule."""
+    solved: list[Any] = [part for part in network.modules() if isinstance(getattr(part, "solver", None), Solver)]
+    if fields and not solved:
+        raise InputError(f"{name} solves no differential equation: leave out --solver and --steps")
+    for part in solved:
+        part.solver = replace(part.solver, **fields)
 
 
 def _parse(config: Path) -> ConfigParser:

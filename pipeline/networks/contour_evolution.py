@@ -35,7 +35,7 @@ from pipeline.ode.solve import Solver
 from pipeline.ode.solvers import Counts
 
 IMAGE_FOLD, STATE_FOLD = 2, 4
-CUT = 2.0  # phi0 is cut off at this many bands
+BANDS = 2.0  # phi0 is cut off at this many bands
 
 
 class ContourEvolution(nn.Module):
@@ -60,6 +60,7 @@ class ContourEvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.spatial_dims, self.band = spatial_dims, band
+        self.cut_px = BANDS * band  # where phi0 is cut off
         self.contour = STATE_FOLD**spatial_dims  # channels that phi fills in the folded state
         state = self.contour + hidden * (STATE_FOLD // IMAGE_FOLD) ** spatial_dims
         self.embedding = BasicUNet(
@@ -80,7 +81,7 @@ class ContourEvolution(nn.Module):
 
     def cut(self, distance: Tensor) -> Tensor:
         """phi0: the distance map cut off at twice the band."""
-        return distance.clamp(-CUT * self.band, CUT * self.band)
+        return distance.clamp(-self.cut_px, self.cut_px)
 
     def change(self, image: Tensor, initial: Tensor, counts: Counts | None = None) -> Tensor:
         """phi - phi0 of (2), in pixels: exactly 0 when untrained."""

@@ -37,6 +37,20 @@ def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float] | None = N
     return (_beyond_half_a_voxel(mask, steps) - _beyond_half_a_voxel(~mask, steps)).astype(np.float32)
 
 
+def narrow_band_distance(
+    mask: NDArray[np.bool_], width: float, spacing: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """`signed_distance` cut off at +-width, for the work of the mask's surroundings only."""
+    steps = np.ones(mask.ndim) if spacing is None else np.asarray(spacing, dtype=float)
+    cut = np.full(mask.shape, -width, dtype=np.float32)
+    if mask.any():
+        reach = np.ceil(width / steps + 0.5).astype(int) + 1  # beyond it every voxel lies farther than `width`
+        inside = [np.flatnonzero(mask.any(axis=tuple(set(range(mask.ndim)) - {axis}))) for axis in range(mask.ndim)]
+        box = tuple(slice(max(i[0] - r, 0), i[-1] + r + 1) for i, r in zip(inside, reach, strict=True))
+        cut[box] = signed_distance(mask[box], steps).clip(-width, width)
+    return cut
+
+
 def _beyond_half_a_voxel(inside: NDArray[np.bool_], steps: NDArray[np.float64]) -> NDArray[np.float64]:
     """d - s/2 on the voxels of `inside`, 0 elsewhere."""
     if np.ptp(steps) == 0:  # one spacing: the crossed axis does not matter, and the index map is not needed

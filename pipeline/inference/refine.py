@@ -1,0 +1,119 @@
+r"""A contour on a volume, evolved slice by slice, by adding the change to it on the volume's own grid.
+
+    phi(t) = phi0 + up(change(t, down(I), down(phi0)))                                                      (1)
+
+phi0 is the distance map of a given mask on the volume's grid, cut off as the evolution cuts it off; only the change
+goes through the network's coarser grid. An untrained evolution changes nothing and returns the mask bit for bit,
+whereas the mask itself, resampled to the coarse grid and back, would lose some per cent of its IoU.
+
+What the mask does not touch is not grown: a part of the result that shares no voxel with it is taken out again, so that
+the contour of one kidney does not find the other one. Parts are connected by the faces of voxels, in three dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from pipeline.errors import CaseError
+from pipeline.inference.slabs import AxialSlabs
+from pipeline.inference.trajectory import Recorder
+from pipeline.io.nearest import nearest
+from pipeline.io.orientation import canonical
+from pipeline.io.volume import Volume
+from pipeline.numerics.signed_distance import narrow_band_distance
+
+
+class Evolution(Protocol):
+    """What a network must offer to refine contours; networks/contour_evolution.ContourEvolution does."""
+
+    cut_px: float  # distance maps are cut off here
+
+    def change(self, image: Tensor, initial: Tensor) -> Tensor: ...
+
+    def trajectory(self, image: Tensor, initial: Tensor) -> tuple[list[float], Tensor]: ...
+
+
+# A slab's phi0: (slices, images on the network's grid) -> on the volume's (n, 1, X, Y) and on the network's grid
+Start = Callable[[range, Tensor], tuple[Tensor, Tensor]]
+
+
+def object_mask(initial: Volume, image: Volume, labels: Sequence[int] = ()) -> NDArray[np.bool_]:
+    """The object of an initial label map, on the image's grid: its only label, or all of `labels`.
+
+    CaseError: GRID_MISMATCH (axes in another order or direction are none); BAD_LABELS for several labels of which none
+    was chosen, or a map that is full.
+    """
+    if initial.spatial_dims != image.spatial_dims or not canonical(initial).same_grid(canonical(image)):
+        raise CaseError(
+            "GRID_MISMATCH",
+            f"the initial mask has shape {initial.spatial_shape} and affine {initial.affine.round(3).tolist()}, the "
+            f"image {image.spatial_shape} and {image.affine.round(3).tolist()}: give a mask of this image, on its grid",
+        )
+    array = initial.array if initial.same_grid(image) else nearest(initial, like=image).array
+    found = [int(label) for label in np.unique(array) if label]
+    if len(found) > 1 and not labels:
+        raise CaseError(
+            "BAD_LABELS",
+            f"the initial mask has the labels {', '.join(map(str, found[:10]))}: say which of them are the object, for "
+            f"example --initial-label {found[0]}",
+        )
+    mask = np.isin(array, labels) if labels else array != 0
+    if mask.all():
+        raise CaseError("BAD_LABELS", "the initial mask is full, there is no contour to evolve: give the object's mask")
+    return mask
+
+
+def from_mask(mask: NDArray[np.bool_], evolution: Evolution, slabs: AxialSlabs) -> Start:
+    """phi0 of a mask on the volume's grid."""
+    view, width = slabs.canonical(mask), evolution.cut_px
+
+    def start(slices: range, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = [narrow_band_distance(view[:, :, k], width, slabs.spacing_px) for k in slices]
+        distance = torch.from_numpy(np.stack(maps))[:, None].to(images)
+        return distance, slabs.grid.to_network(distance, air=-width)
+
+    return start
+
+
+def from_regressor(regressor: Callable[[Tensor], Tensor], evolution: Evolution, slabs: AxialSlabs) -> Start:
+    """phi0 of the bundle's own regressor."""
+
+    def start(slices: range, images: Tensor) -> tuple[Tensor, Tensor]:
+        distance = regressor(images).clamp(-evolution.cut_px, evolution.cut_px)
+        return slabs.grid.to_volume(distance), distance
+
+    return start
+
+
+def evolve(
+    image: Volume, slabs: AxialSlabs, evolution: Evolution, start: Start, *, recorder: Recorder | None = None
+) -> Volume:
+    """{phi(1) > 0} of (1), uint8, with the image's shape, affine and memory order; `recorder` receives phi(t)."""
+    labels = np.zeros_like(image.array, dtype=np.uint8)
+    view = slabs.canonical(labels)
+    for slices, images in slabs:
+        on_volume, on_network = start(slices, images)
+        if recorder is None:
+            times, changes = [1.0], evolution.change(images, on_network)[None]
+        else:
+            times, changes = evolution.trajectory(images, on_network)
+        for i, k in enumerate(slices):
+            if (on_volume[i] > 0).any() or (on_network[i] + changes[:, i] > 0).any():
+                levels = on_volume[i, 0] + slabs.grid.to_volume(changes[:, i, 0])
+                view[:, :, k] = (levels[-1] > 0).cpu().numpy()
+                if recorder is not None:
+                    recorder.add(k, times, levels.cpu().numpy())
+    return Volume(labels, image.affine)
+
+
+def strangers(labels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The voxels of parts of `labels` that share none with `mask`."""
+    parts, _ = ndimage.label(labels)
+    return (labels > 0) & ~np.isin(parts, np.unique(parts[mask & (labels > 0)]))
