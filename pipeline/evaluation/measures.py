@@ -178,8 +178,6 @@ def as_integers(volume: Volume, path: Path) -> NDArray[np.unsignedinteger]:
     if volume.array.ndim > volume.spatial_dims:
         channels = f"{volume.array.shape[-1]} channels where labels have one"
         raise CaseError("BAD_LABELS", f"{path} has {channels}: save the mask as grey values")
-    if volume.array.dtype == np.uint8:
-        return volume.array
     try:
         return as_labels(volume.array)
     except ValueError as error:

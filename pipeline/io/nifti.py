@@ -29,6 +29,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_LEVEL = 1
 _DEFLATE_ERROR = cast("type[Exception]", isal_zlib.error)  # the stub has an instance for the class
 _LARGEST_HEADER = 540  # bytes: NIfTI-2; NIfTI-1 has 348
+_STEP = 1 << 18  # bytes: what is asked of a packed file at once is first unpacked elsewhere, then copied
 _MOST_DEFLATED = 1040  # deflate packs no byte sequence tighter than 1032:1
 # What says where the voxels lie; copied so that labels have the scan's affine bit for bit, whichever form it is in.
 _GEOMETRY_FIELDS = (
@@ -164,7 +165,7 @@ def _fill(file: BinaryIO, buffer: memoryview) -> int:
     """Read until `buffer` is full or the file ends; how many bytes that were."""
     count = 0
     while count < len(buffer):
-        step = file.readinto(buffer[count:])  # type: ignore[attr-defined]
+        step = file.readinto(buffer[count : count + _STEP])  # type: ignore[attr-defined]
         if not step:
             break
         count += step

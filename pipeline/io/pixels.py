@@ -49,10 +49,12 @@ def check_finite(array: NDArray, path: Path) -> None:
 
 
 def as_labels(array: NDArray) -> NDArray[np.unsignedinteger]:
-    """Whole non-negative labels as uint8, or uint16 (uint32) when a label is above 255 (65535).
+    """Whole non-negative labels as uint8, or uint16 (uint32) when a label is above 255 (65535); uint8 is not copied.
 
     ValueError for negative, fractional, infinite and NaN values: those are no labels.
     """
+    if array.dtype == np.uint8:
+        return array
     low, top = array.min(initial=0), array.max(initial=0)
     if not (low >= 0 and np.isfinite(top)):  # nan is not >= 0 either
         raise ValueError(f"labels must be whole numbers from 0 on, but they run from {low} to {top}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -152,6 +153,18 @@ def test_a_header_that_promises_terabytes_is_refused_before_memory_is_taken(tmp_
     assert refusal(path) == "TRUNCATED"
     path.write_bytes(gzip.compress(header))
     assert refusal(path) == "TRUNCATED"
+
+
+def test_reading_a_packed_file_takes_the_memory_of_its_voxels_once(tmp_path):
+    path = save(tmp_path / "a.nii.gz", np.zeros((200, 200, 200), np.uint8))
+    read_nifti(path)  # what is imported once is not the file's
+    tracemalloc.start()
+    try:
+        read_nifti(path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 200**3 < most < 1.5 * 200**3
 
 
 @pytest.mark.parametrize(

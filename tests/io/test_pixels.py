@@ -34,6 +34,11 @@ def test_labels_take_the_smallest_type(top, dtype):
     assert as_labels(np.array([0, top])).dtype == dtype
 
 
+def test_labels_of_eight_bits_are_not_copied():
+    stored = np.array([0, 255], np.uint8)
+    assert as_labels(stored) is stored
+
+
 def test_masks_of_booleans_and_whole_floats_are_labels():
     assert as_labels(np.array([True, False])).tolist() == [1, 0]
     assert as_labels(np.array([2.0, 0.0])).tolist() == [2, 0]
