@@ -1,6 +1,6 @@
 r"""Continuous U-Net: a U-Net whose blocks are second-order differential equations, and its siblings in the same frame.
 
-    x0 = image, or a convolution of it,   v0 = g(x0) = 1x1(act(norm(conv(norm x0))))                        (1)
+    x0 = image, or a convolution of it,   v0 = g(x0) = 1x1(norm(act(conv(norm x0))))                        (1)
     down    z <- 1x1(mean over 2 x 2 of B(z))        up    z <- B(1x1(skip, interpolated z))                (2)
     logits = 1x1(z)
 
@@ -129,7 +129,7 @@ class _Start(nn.Module):
         self.velocity = None
         if frame.parts == 2:
             first, last = convolution(channels, channels, **kind), convolution(channels, channels, **kind, kernel=1)
-            self.velocity = nn.Sequential(SampleNorm(), first, SampleNorm(), nn.SiLU(), last)
+            self.velocity = nn.Sequential(SampleNorm(), first, nn.SiLU(), SampleNorm(), last)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.lift(image)

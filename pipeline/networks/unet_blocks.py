@@ -1,14 +1,15 @@
 r"""The blocks that a U-Net of one frame can be built of: five of the literature beside the differential equations.
 
-    plain             act(norm(conv(act(norm(conv x)))))
+    plain             L(L(x)),   L = act(conv(norm))
     residual          x + conv(norm(act(conv(norm x)))):   one Euler step of first_order
-    dense             1x1(x, a, b),  a = L(x),  b = L(x, a),   L = act(norm(conv))
-    inception         1x1(act(norm(1x1 x, 3x3 x, 5x5 x)))
-    pyramid_pooling   act(norm(conv(x, p1 x, p2 x, p4 x))),   pn: mean over a grid of n x n, 1x1, interpolated back
+    dense             1x1(x, a, b),   a = L(x),   b = L(x, a)
+    inception         1x1(L1(x), L3(x), L5(x)),   Lk with a kernel of k
+    pyramid_pooling   act(conv(norm x, p1 x, p2 x, p4 x)),   pn: mean over a grid of n x n, 1x1, interpolated back
     first_order, second_order, augmented   see pipeline/ode/blocks.py
 
 Every block takes and gives (B, channels, *spatial), or two such parts (x, v) where it is of second order or augmented;
-all normalise each sample by itself and use the same activation, so that a table compares blocks and nothing else.
+all normalise each sample by itself before each convolution and use one activation, so that a table compares blocks and
+nothing else.
 
 Reference: Cheng et al., Continuous U-Net (2024), section 2.1 and table 3, which names the blocks (PLN, RSE, DSE, INC,
 PSP, FO, DB) after Ronneberger 2015, He 2016, Huang 2017, Szegedy 2015, Zhao 2017. Not from the paper, which gives no
@@ -36,12 +37,12 @@ LINEAR = {2: "bilinear", 3: "trilinear"}
 
 def _layer(inputs: int, outputs: int, *, spatial_dims: int, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(
-        convolution(inputs, outputs, spatial_dims=spatial_dims, kernel=kernel), SampleNorm(), nn.SiLU()
+        SampleNorm(), convolution(inputs, outputs, spatial_dims=spatial_dims, kernel=kernel), nn.SiLU()
     )
 
 
 class PlainBlock(nn.Sequential):
-    """Two layers of convolution, norm, activation."""
+    """Two layers of norm, convolution, activation."""
 
     def __init__(self, channels: int, *, spatial_dims: int = 2) -> None:
         super().__init__(*(_layer(channels, channels, spatial_dims=spatial_dims) for _ in range(2)))
@@ -98,13 +99,14 @@ class PyramidPoolingBlock(nn.Module):
         self.branches = nn.ModuleList(
             convolution(channels, channels, spatial_dims=spatial_dims, kernel=1) for _ in POOLED_GRIDS
         )
-        self.merge = _layer((1 + len(POOLED_GRIDS)) * channels, channels, spatial_dims=spatial_dims)
+        self.norm = SampleNorm()
+        self.merge = convolution((1 + len(POOLED_GRIDS)) * channels, channels, spatial_dims=spatial_dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [x]
+        parts = [self.norm(x)]  # but not the means: a norm would erase that over the whole image
         for grid, branch in zip(POOLED_GRIDS, self.branches, strict=True):
             parts.append(F.interpolate(branch(self.pool(x, grid)), size=x.shape[2:], mode=self.mode))
-        return self.merge(torch.cat(parts, dim=1))
+        return F.silu(self.merge(torch.cat(parts, dim=1)))
 
 
 Discrete = PlainBlock | ResidualBlock | DenseBlock | InceptionBlock | PyramidPoolingBlock

@@ -3,7 +3,7 @@ r"""Blocks of a network that are differential equations, solved from t = 0 to 1;
     first order    z' = f(z, t)                                                                            (1)
     second order   z = (x, v),   x' = v,   v' = f(x, v, t)                                                 (2)
     augmented      z = (x, v),   z' = softplus(f(z))                                                       (3)
-    f = conv(act(conv(norm(z)) + t w)) with a norm before the second convolution too                       (4)
+    f = conv(norm(act(conv(norm(z)) + t w)))                                                               (4)
 
 (2) is x'' = f(x, x', t) written as a first-order system: x, the position, moves only by its velocity v. Two positions
 may meet and part again, which no flow (1) allows, so that even x -> -x can be learned. (3) is what the paper's authors
