@@ -19,7 +19,7 @@ from pipeline.evaluation.folder import Evaluation, Outcome, Scorer, cores, evalu
 from pipeline.evaluation.journal import Journal
 from pipeline.evaluation.measures import InstanceMeasure, LabelMeasure, Measure, Missing, SaliencyMeasure, Surface
 from pipeline.evaluation.names import label_names, patients
-from pipeline.evaluation.pairs import Pair, find_pairs
+from pipeline.evaluation.pairs import PLOTS, Pair, find_pairs
 from pipeline.evaluation.summary import Terms, summarise
 from pipeline.evaluation.tables import markdown, write_evaluation
 from pipeline.evaluation.tables import terms as line_of_terms
@@ -88,7 +88,7 @@ def evaluate(
                 raise InputError(
                     f"OUT {out} lies inside REFERENCES, where its pictures would be references: choose another"
                 )
-            pairs, unmatched = find_pairs(predictions, references)
+            pairs, unmatched = find_pairs(predictions, references, out=out)
             arguments = {
                 "predictions": str(predictions),
                 "references": str(references),
@@ -115,7 +115,7 @@ def evaluate(
 def _draw(
     evaluation: Evaluation, pairs: Sequence[Pair], out: Path, terms: Terms, *, images: Path | None, line: str
 ) -> None:
-    from pipeline.cli.pictures import PLOTS, draw_labels  # here: what draws is slow to import
+    from pipeline.cli.pictures import draw_labels  # here: what draws is slow to import
     from pipeline.evaluation.plots import write_plots
 
     if isinstance(terms.measure, LabelMeasure):

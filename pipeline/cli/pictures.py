@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.errors import CaseError
 from pipeline.evaluation.folder import Evaluation
 from pipeline.evaluation.measures import as_integers
-from pipeline.evaluation.pairs import Pair, read_pair
+from pipeline.evaluation.pairs import PLOTS, Pair, read_pair
 from pipeline.evaluation.plots import write_plots
 from pipeline.io.case_ids import LABEL_ENDING
 from pipeline.io.discover import Case, find_cases, read_case
@@ -19,7 +19,6 @@ from pipeline.report.worst_cases import Shown, worst_cases
 
 logger = logging.getLogger(__name__)
 
-PLOTS = "plots"
 WORST = 6
 # How the image of a case X is called, in datasets and by other programs: X, X_ct, X_image, X_0000, ...
 IMAGE_ENDING = re.compile(r"[_-](ct|mri?|images?|img|0000)$", re.IGNORECASE)

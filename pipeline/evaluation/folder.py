@@ -96,6 +96,8 @@ def evaluate_folder(
             report(pair.id, outcome)
     cases = {case: each for case, each in sorted(outcomes.items()) if isinstance(each, CaseScores)}
     failed = {case: each for case, each in sorted(outcomes.items()) if isinstance(each, CaseError)}
+    if isinstance(scorer.measure, LabelMeasure) and scorer.measure.names and cases:
+        _warn_of_absent(scorer.measure.names, cases)
     return Evaluation(_with_all_labels(cases, scorer.measure), failed, unmatched)
 
 
@@ -152,6 +154,20 @@ def _ignore_ctrl_c() -> None:
 def _size(pair: Pair) -> int:
     """Bytes on disk: large cases first, so that no process works alone on one at the end."""
     return sum(path.stat().st_size for path in paths_of(pair) if os.access(path, os.R_OK))
+
+
+def _warn_of_absent(names: Mapping[int, str], cases: Mapping[str, CaseScores]) -> None:
+    """A label that somebody named and that no map has may be a slip, and all that its tables show is empty."""
+    occurs = {
+        name for case in cases.values() for name, counts in case.counts.items() if counts.prediction or counts.reference
+    }
+    absent, held = (
+        ", ".join(f"{label} ({name})" for label, name in names.items() if (name in occurs) is there)
+        for there in (False, True)
+    )
+    if absent:
+        message = "no map that was compared holds the label %s, they hold %s: such a label has no scores, see --labels"
+        logger.warning(message, absent, held or "none that is named")
 
 
 def _with_all_labels(cases: Mapping[str, CaseScores], measure: Measure) -> dict[str, CaseScores]:

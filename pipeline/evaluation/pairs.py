@@ -19,6 +19,8 @@ from pipeline.io.write import OVERLAYS
 
 logger = logging.getLogger(__name__)
 
+PLOTS = "plots"  # the folder of an evaluation's pictures, beside its tables
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -29,8 +31,10 @@ class Pair:
     reference: Case
 
 
-def find_pairs(predictions: Path, references: Path) -> tuple[list[Pair], list[str]]:
+def find_pairs(predictions: Path, references: Path, *, out: Path | None = None) -> tuple[list[Pair], list[str]]:
     """Each reference with its prediction, and the ids of predictions without a reference.
+
+    out: where the evaluation is written; if that lies among the predictions, the plots there are none of them.
 
     Two files belong together. In two folders those do that have one path below their folder, without the suffix of the
     format and without an ending such as _label, _seg or _mask. InputError: nothing there, a reference without a
@@ -39,7 +43,7 @@ def find_pairs(predictions: Path, references: Path) -> tuple[list[Pair], list[st
     if predictions.is_file() and references.is_file():
         (prediction,), (reference,) = find_cases(predictions), find_cases(references)
         return [Pair(prediction.id, prediction, reference)], []
-    predicted, referred = maps_by_id(predictions), maps_by_id(references)
+    predicted, referred = maps_by_id(predictions, out=out), maps_by_id(references)
     missing = sorted(referred.keys() - predicted.keys())
     if missing:
         raise InputError(
@@ -50,14 +54,17 @@ def find_pairs(predictions: Path, references: Path) -> tuple[list[Pair], list[st
     return matched, sorted(predicted.keys() - referred.keys())
 
 
-def maps_by_id(folder: Path) -> dict[str, Case]:
+def maps_by_id(folder: Path, *, out: Path | None = None) -> dict[str, Case]:
     """The maps of a folder by the name of their case: the path below it without suffix and ending (_label, _seg, ...).
 
+    Contours drawn over scans and, of an evaluation in the folder `out`, its plots are passed over.
     InputError: nothing there, two files for one case.
     """
     found: dict[str, Case] = {}
+    drawn = {(folder / OVERLAYS).resolve()} | ({(out / PLOTS).resolve()} if out else set())
     for case in chain.from_iterable(_one_map_each(case, folder) for case in find_cases(folder)):
-        if folder / OVERLAYS in case.files[0].parents:
+        place = case.files[0].parent.resolve()
+        if drawn & {place, *place.parents}:
             continue
         name = LABEL_ENDING.sub("", case.id)
         if name in found:
@@ -65,7 +72,7 @@ def maps_by_id(folder: Path) -> dict[str, Case]:
             raise InputError(f"{both} are both maps of case {name}: keep one of them in {folder}")
         found[name] = case
     if not found:
-        raise InputError(f"{folder} holds nothing to compare but pictures of contours: give the folder of the labels")
+        raise InputError(f"{folder} holds nothing to compare but contours and plots: give the folder of the labels")
     return found
 
 

@@ -141,6 +141,22 @@ def test_a_call_that_makes_no_sense_is_status_2_and_writes_nothing(folder: Path,
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize("out", ["p", "p/scores"])
+def test_plots_among_the_predictions_are_no_predictions(folder: Path, out: str) -> None:
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["evaluate", f"{folder}/p", f"{folder}/r", "-o", f"{folder}/{out}"])
+        assert result.exit_code == 0, result.output
+    assert list((folder / out / "plots").glob("*.png"))
+    assert json.loads((folder / out / "summary.json").read_text())["predictions_without_reference"] == []
+
+
+def test_a_named_label_that_no_map_has_is_told_with_those_that_they_have(folder: Path) -> None:
+    result = run(folder, "--labels", "1=kidney", "--labels", "7=cyst", "--jobs", "1")
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert "no map that was compared holds the label 7 (cyst), they hold 1 (kidney)" in said
+
+
 def test_tables_are_not_written_into_the_references(folder: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", f"{folder}/p", f"{folder}/r", "-o", f"{folder}/r/scores"])
     assert (result.exit_code, (folder / "r/scores").exists()) == (2, False)
