@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pipeline.evaluation.folder import Evaluation
 from pipeline.evaluation.measures import as_integers
 from pipeline.evaluation.pairs import PLOTS, Pair, read_pair
 from pipeline.evaluation.plots import write_plots
-from pipeline.io.case_ids import LABEL_ENDING
+from pipeline.io.case_ids import IMAGE_ENDING, LABEL_ENDING
 from pipeline.io.discover import Case, find_cases, read_case
 from pipeline.io.volume import Volume
 from pipeline.report.worst_cases import Shown, worst_cases
@@ -20,8 +19,6 @@ from pipeline.report.worst_cases import Shown, worst_cases
 logger = logging.getLogger(__name__)
 
 WORST = 6
-# How the image of a case X is called, in datasets and by other programs: X, X_ct, X_image, X_0000, ...
-IMAGE_ENDING = re.compile(r"[_-](ct|mri?|images?|img|0000)$", re.IGNORECASE)
 
 
 def draw_labels(

@@ -15,7 +15,7 @@ from pipeline.io.dicom_seg import is_segmentation, read_segmentation
 from pipeline.io.discover import Case, find_cases, read_case
 from pipeline.io.nearest import nearest, on_one_lattice
 from pipeline.io.volume import Volume
-from pipeline.io.write import OVERLAYS
+from pipeline.io.write import OVERLAYS, TRAJECTORIES
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,12 @@ def find_pairs(predictions: Path, references: Path, *, out: Path | None = None) 
 def maps_by_id(folder: Path, *, out: Path | None = None) -> dict[str, Case]:
     """The maps of a folder by the name of their case: the path below it without suffix and ending (_label, _seg, ...).
 
-    Contours drawn over scans and, of an evaluation in the folder `out`, its plots are passed over.
+    Contours drawn over scans, trajectories and, of an evaluation in the folder `out`, its plots are passed over.
     InputError: nothing there, two files for one case.
     """
     found: dict[str, Case] = {}
-    drawn = {(folder / OVERLAYS).resolve()} | ({(out / PLOTS).resolve()} if out else set())
+    drawn = {(folder / OVERLAYS).resolve(), (folder / TRAJECTORIES).resolve()}
+    drawn |= {(out / PLOTS).resolve()} if out else set()
     for case in chain.from_iterable(_one_map_each(case, folder) for case in find_cases(folder)):
         place = case.files[0].parent.resolve()
         if drawn & {place, *place.parents}:
@@ -82,7 +83,7 @@ def read_pair(pair: Pair, *, resample: bool) -> tuple[Volume, Volume, bool]:
     resample: bring a reference on another grid onto the prediction's; what lies outside of it is cut off.
     CaseError: as `read_case` and `read_segmentation`; GRID_MISMATCH.
     """
-    prediction, reference = _read(pair.prediction), _read(pair.reference)
+    prediction, reference = read_map(pair.prediction), read_map(pair.reference)
     if not prediction.same_grid(reference) and prediction.spatial_dims == reference.spatial_dims == 3:
         prediction, reference = _without_loss(pair, prediction, reference)
     if prediction.same_grid(reference):
@@ -94,6 +95,22 @@ def read_pair(pair: Pair, *, resample: bool) -> tuple[Volume, Volume, bool]:
     if not resample:
         raise CaseError("GRID_MISMATCH", f"{pair.id}: {where}: bring them to one grid, or say --resample-reference")
     return prediction, nearest(reference, like=prediction), True
+
+
+def read_map(case: Case) -> Volume:
+    """A label map of any format, on its own grid. CaseError: as `read_case` and `read_segmentation`."""
+    return read_segmentation(case.files[0]) if _is_segmentation(case) else read_case(case)
+
+
+def with_empty_slices(case: Case, labels: Volume, like: Volume) -> Volume:
+    """Of a DICOM Segmentation the labels with the empty slices that it left out, on the grid of `like`.
+
+    As they are: any other map, and one that does not lie on the voxels of `like`.
+    """
+    if not _is_segmentation(case) or labels.spatial_dims != like.spatial_dims or not on_one_lattice(labels, like):
+        return labels
+    placed = nearest(labels, like)
+    return placed if np.count_nonzero(placed.array) == np.count_nonzero(labels.array) else labels
 
 
 def paths_of(pair: Pair) -> tuple[Path, ...]:
@@ -114,26 +131,17 @@ def _is_segmentation(case: Case) -> bool:
     return case.kind == "dicom" and is_segmentation(case.files[0])
 
 
-def _read(case: Case) -> Volume:
-    return read_segmentation(case.files[0]) if _is_segmentation(case) else read_case(case)
-
-
 def _without_loss(pair: Pair, prediction: Volume, reference: Volume) -> tuple[Volume, Volume]:
     """Both with their axes in one order and direction; a DICOM Segmentation with the empty slices it left out."""
     from pipeline.io.orientation import canonical
 
-    if on_one_lattice(prediction, reference):
-        if _is_segmentation(pair.prediction):
-            return _placed(prediction, reference), reference
-        if _is_segmentation(pair.reference):
-            return prediction, _placed(reference, prediction)
+    whole = with_empty_slices(pair.prediction, prediction, like=reference)
+    if whole is not prediction:
+        return whole, reference
+    whole = with_empty_slices(pair.reference, reference, like=prediction)
+    if whole is not reference:
+        return prediction, whole
     return canonical(prediction), canonical(reference)
-
-
-def _placed(segmentation: Volume, like: Volume) -> Volume:
-    """The segmentation on the grid of `like`, or as it is when some of it lies outside."""
-    placed = nearest(segmentation, like)
-    return placed if np.count_nonzero(placed.array) == np.count_nonzero(segmentation.array) else segmentation
 
 
 def _grid(volume: Volume) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 # How the label map of a case X is called, in datasets and by other programs: X_label, X_seg, X-mask, ...
 LABEL_ENDING = re.compile(r"[_-](labels?|seg|segmentation|masks?|gt)$", re.IGNORECASE)
+# How the image of a case X is called, likewise: X, X_ct, X_image, X_0000, ...
+IMAGE_ENDING = re.compile(r"[_-](ct|mri?|images?|img|0000)$", re.IGNORECASE)
 
 _BAD_CHARACTERS = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f]')
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")

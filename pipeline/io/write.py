@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LABEL_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".png")
 OVERLAYS = "overlays"  # the folder of contours drawn over the scans, beside the labels: what it holds is no label map
+TRAJECTORIES = "trajectory"  # likewise the folder of contours on their way
 
 
 def write_labels(path: Path, labels: Volume, *, source: Case | None = None) -> None:

@@ -75,11 +75,12 @@ def test_an_empty_folder_is_refused(predictions, references, write) -> None:
         find_pairs(predictions, references)
 
 
-def test_the_overlays_of_segment_are_no_predictions(predictions, references, write) -> None:
+@pytest.mark.parametrize("drawn", ["overlays/a.png", "trajectory/a/levels.png"])
+def test_the_pictures_of_segment_are_no_predictions(predictions, references, write, drawn: str) -> None:
     write(predictions / "a.nii.gz", 1)
     write(references / "a.nii.gz", 1)
-    (predictions / "overlays").mkdir()
-    Image.new("RGB", (8, 8)).save(predictions / "overlays" / "a.png")
+    (predictions / drawn).parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(predictions / drawn)
     assert find_pairs(predictions, references)[1] == []
 
 
