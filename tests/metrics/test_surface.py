@@ -41,13 +41,14 @@ def test_a_weighted_percentile_is_the_least_distance_that_its_share_of_the_area_
 
 def test_weighted_percentiles_are_those_of_the_whole_sorted_list() -> None:
     random = np.random.default_rng(0)
-    distances, weights = np.floor(random.exponential(3, 200)), random.random(200)
-    weights[distances > 4] *= 30  # much area far away: the median lies among the far points
-    order = np.argsort(distances)
-    for percent in (5, 50, 95, 99.9):
-        index = np.searchsorted(np.cumsum(weights[order]), percent / 100 * weights.sum())
-        surfaces = SurfaceDistances(distances, np.zeros(1), weights, np.ones(1))
-        assert hausdorff(surfaces, percent) == distances[order][index], percent
+    weights = random.random(200)
+    for distances in (np.floor(random.exponential(3, 200)), 7 + random.random(200) / 1e4, np.full(200, 2.0)):
+        weights[distances > 4] *= 30  # much area far away: the median lies among the far points
+        order = np.argsort(distances)
+        for percent in (0, 5, 50, 95, 99.9):
+            index = np.searchsorted(np.cumsum(weights[order]), percent / 100 * weights.sum())
+            surfaces = SurfaceDistances(distances, np.zeros(1), weights, np.ones(1))
+            assert hausdorff(surfaces, percent) == distances[order][index], percent
 
 
 def test_averages_pool_the_points_or_the_directions() -> None:
