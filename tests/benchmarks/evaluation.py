@@ -224,6 +224,7 @@ def main() -> None:
         "surfel: mm",
     ]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    machine = f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start"
     results = []
     with tempfile.TemporaryDirectory() as folder:
         files = perturbed_files(sources, Path(folder))
@@ -235,10 +236,10 @@ def main() -> None:
     lines += [
         "",
         *verdicts(results),
-        f"| {len(files)} pairs read and evaluated, voxel, CPU s | at most 4 | {whole:.2f} | |",
+        f"| {len(files)} pairs read and evaluated, voxel, CPU s | at most 4 | {whole:.2f} | {'win' if whole <= 4 else '**loss**'} |",
     ]
     command, method = f"{COMMAND} --runs {given.runs} --write", (__doc__ or "").split("\n\n")[2].strip()
-    text = "\n".join([f"`{command}`: {versions()}", "", method, "", *lines])
+    text = "\n".join([f"`{command}`: {versions()}; {machine}", "", method, "", *lines])
     sys.stdout.write(text + "\n")
     if given.write:
         RESULT.parent.mkdir(exist_ok=True)
