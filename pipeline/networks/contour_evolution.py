@@ -35,6 +35,7 @@ from pipeline.ode.solve import Solver
 from pipeline.ode.solvers import Counts
 
 IMAGE_FOLD, STATE_FOLD = 2, 4
+SMALLEST = 16 * STATE_FOLD  # f halves its grid four times
 BANDS = 2.0  # phi0 is cut off at this many bands
 
 
@@ -44,7 +45,7 @@ class ContourEvolution(nn.Module):
     embedding_features: widths of lambda, features: widths of f (BasicUNet's six numbers, multiples of 8).
     hidden: channels of h before the state is folded, on the grid of the folded image.
     band: s in (1), in pixels; the same number as the loss's.
-    Spatial sizes must be multiples of 4 (ValueError): the configuration pads or resizes to such sizes.
+    Spatial sizes must be multiples of 4, 64 or more (ValueError): the configuration pads or resizes to such sizes.
     """
 
     def __init__(
@@ -99,10 +100,10 @@ class ContourEvolution(nn.Module):
 
     def _start(self, image: Tensor, initial: Tensor) -> Tensor:
         """gamma(0), folded: (B, channels of phi and h, *spatial / 4)."""
-        if image.shape[2:] != initial.shape[2:] or any(n % STATE_FOLD for n in image.shape[2:]):
+        if image.shape[2:] != initial.shape[2:] or any(n % STATE_FOLD or n < SMALLEST for n in image.shape[2:]):
             raise ValueError(
-                f"image {tuple(image.shape)} and initial {tuple(initial.shape)} must be of one size, a multiple of "
-                f"{STATE_FOLD}: pad them"
+                f"image {tuple(image.shape)} and initial {tuple(initial.shape)} must be of one size, in multiples of "
+                f"{STATE_FOLD} and at least {SMALLEST}: pad them"
             )
         contour = pixelunshuffle(self.cut(initial) / self.band, self.spatial_dims, STATE_FOLD)
         embedded = self.embedding(pixelunshuffle(image, self.spatial_dims, IMAGE_FOLD))

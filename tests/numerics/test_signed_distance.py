@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.numerics.signed_distance import signed_distance
+from pipeline.numerics.signed_distance import narrow_band_distance, signed_distance
 
 
 def disc(radius, shape=(64, 64), centre=(31.5, 31.5)):
@@ -71,3 +71,16 @@ def test_a_mask_of_numbers_and_a_short_spacing_are_refused():
         signed_distance(np.ones((3, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="2 positive entries"):
         signed_distance(np.ones((3, 3), dtype=bool), (1.0, 0.0))
+
+
+@pytest.mark.parametrize("spacing", [None, (0.4, 1.7)])
+@pytest.mark.parametrize("kind", ["block", "block at the border", "dots", "empty", "full"])
+def test_the_narrow_band_is_the_distance_cut_off(kind, spacing):
+    mask = np.zeros((40, 50), bool)
+    mask[
+        {"block": np.s_[18:23, 20:30], "block at the border": np.s_[30:, :9], "full": np.s_[:]}.get(kind, np.s_[:0])
+    ] = 1
+    if kind == "dots":
+        mask[[3, 20, 21], [40, 7, 9]] = True
+    expected = signed_distance(mask, spacing).clip(-3.3, 3.3)
+    np.testing.assert_allclose(narrow_band_distance(mask, 3.3, spacing), expected, rtol=1e-6)
