@@ -36,18 +36,28 @@ bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torch
 	$(BIN)/python tests/benchmarks/ode.py
 	$(BIN)/python tests/benchmarks/evaluation.py $(LABELS)
 
-# make crossval SOURCE=folder of CT and label pairs: every figure of the kidney card's cross-validation, from nothing.
-# Resumable: run it again after it was stopped.
-KIDNEY := kidney_ct_regression_segmentation
-CONFIGS := bundles/$(KIDNEY)/configs
-crossval: setup  ## cross-validate the kidney bundle, SOURCE=folder (2 hours of CPU)
+# make crossval SOURCE=folder of CT and label pairs: every figure of the kidney cards' cross-validation, from nothing.
+# Resumable: run it again after it was stopped. The evolution of a fold starts from the regressor of that fold.
+REGRESSION := kidney_ct_regression_segmentation
+EVOLUTION := kits19_contour_evolution_segmentation
+score = $(BIN)/python -m monai.bundle run \
+  --config_file "['bundles/$(1)/configs/train.yaml','bundles/$(1)/configs/evaluate.yaml']" --dataset_dir runs/btcv \
+  --fold $$fold --weights runs/$(2)/$$fold/model.pt --output_dir runs/$(2)
+FIGURES := $(BIN)/python tests/benchmarks
+crossval: setup  ## cross-validate the kidney bundles, SOURCE=folder (4 hours of CPU)
 	$(BIN)/evoseg prepare pairs $(SOURCE) -o runs/btcv --label kidney=1,2 --window=-125,275 --size 200 --folds 3
 	for fold in 0 1 2; do \
-	  $(BIN)/evoseg train $(KIDNEY) --data runs/btcv --set fold=$$fold --set output_dir=runs/crossval/$$fold && \
-	  $(BIN)/python -m monai.bundle run --config_file "['$(CONFIGS)/train.yaml','$(CONFIGS)/evaluate.yaml']" \
-	    --dataset_dir runs/btcv --fold $$fold --weights runs/crossval/$$fold/model.pt --output_dir runs/crossval || exit 1; \
+	  $(BIN)/evoseg train $(REGRESSION) --data runs/btcv --set fold=$$fold --set output_dir=runs/regression/$$fold && \
+	  $(call score,$(REGRESSION),regression) && \
+	  $(BIN)/evoseg train $(EVOLUTION) --data runs/btcv --set fold=$$fold --set output_dir=runs/evolution/$$fold \
+	    --set regressor_weights=runs/regression/$$fold/model.pt && \
+	  $(call score,$(EVOLUTION),evolution) || exit 1; \
 	done
-	$(BIN)/python tests/benchmarks/kidney_figures.py crossval runs/crossval/predictions runs/btcv
+	$(FIGURES)/kidney_figures.py crossval runs/regression/predictions runs/btcv
+	$(FIGURES)/kidney_figures.py crossval runs/evolution/predictions runs/btcv
+	$(FIGURES)/refinement.py paired runs/regression/predictions runs/evolution/predictions runs/btcv
+	$(FIGURES)/refinement.py table runs/btcv runs/evolution
+	$(FIGURES)/refinement.py solvers runs/btcv runs/evolution
 
 resolve: setup  ## whether wheels for every supported Python can be found (nothing is installed)
 	@for version in 3.11 3.12 3.13 3.14; do \

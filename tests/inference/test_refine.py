@@ -136,7 +136,7 @@ def test_of_several_labels_the_chosen_ones_are_the_object():
     image = scan()
     labels = Volume(np.zeros(image.array.shape, np.uint8), image.affine)
     labels.array[:5], labels.array[10:15], labels.array[20:25] = 1, 2, 3
-    with pytest.raises(CaseError, match="labels 1, 2, 3.*--initial-label") as caught:
+    with pytest.raises(CaseError, match=r"labels 1, 2, 3.*--initial-label") as caught:
         object_mask(labels, image)
     assert caught.value.code == "BAD_LABELS"
     np.testing.assert_array_equal(object_mask(labels, image, (1, 3)), np.isin(labels.array, (1, 3)))

@@ -1,4 +1,4 @@
-"""Contour evolution: the given contour until something is learned, and a contour that moves to the object when it is."""
+"""Contour evolution: the given contour until something is learned, then a contour that moves to the object."""
 
 import pytest
 import torch
