@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.io.volume import Volume
-from pipeline.io.whole_file import whole_file
 from pipeline.metrics.overlap import label_counts
-from pipeline.report.panels import LINE, PANEL_WIDTH, Panel, as_read, colours, grey_window, pixel_aspect, tile
+from pipeline.report.panels import (
+    HOW_IT_LIES,
+    Panel,
+    as_read,
+    colours,
+    grey_window,
+    pixel_aspect,
+    sheet,
+    strip,
+    write_png,
+)
 
 PANELS = 6
 COLUMNS = 3
@@ -36,18 +44,8 @@ def overlay(
     panels = _slices(image, labels) if image.spatial_dims == 3 else [_image(image, labels)]
     window = window or grey_window(np.stack([panel.picture for panel in panels]))
     chosen = colours(names)
-    tiles = [tile(panel, window, chosen) for panel in panels]
-    height, columns = tiles[0].height, min(COLUMNS, len(tiles))
-    rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * PANEL_WIDTH, LINE + rows * (height + LINE)))
-    write = ImageDraw.Draw(sheet)
-    _headline(write, labels, names, chosen)
-    for i, (panel, drawn) in enumerate(zip(panels, tiles, strict=True)):
-        left, top = i % columns * PANEL_WIDTH, LINE + i // columns * (height + LINE)
-        write.text((left + 4, top + 3), panel.title, "white", ImageFont.load_default(11))
-        sheet.paste(drawn, (left, top + LINE))
-    with whole_file(path) as temporary:
-        sheet.save(temporary, format="PNG", compress_level=1)
+    rows = [strip(panels[i : i + COLUMNS], window, chosen) for i in range(0, len(panels), COLUMNS)]
+    write_png(sheet(rows, _words(labels, names, chosen)), path)
 
 
 def _image(image: Volume, labels: Volume) -> Panel:
@@ -65,14 +63,8 @@ def _slices(image: Volume, labels: Volume) -> list[Panel]:
     return [Panel(scan[..., k], mask[..., k], title, aspect) for k, title in zip(chosen, titles, strict=True)]
 
 
-def _headline(write: ImageDraw.ImageDraw, labels: Volume, names: Mapping[int, str], colours: Mapping[int, str]) -> None:
-    font = ImageFont.load_default(12)
+def _words(labels: Volume, names: Mapping[int, str], colours: Mapping[int, str]) -> list[tuple[str, str]]:
     present = np.flatnonzero(label_counts(labels.array))
     words = [(name, colours[label]) for label, name in names.items() if label in present]
     words = words or [(f"nothing found ({', '.join(names.values())})", "white")]
-    if labels.spatial_dims == 3:
-        words.append(("patient's right on the left, anterior on top", "#999999"))
-    left = 4.0
-    for word, colour in words:
-        write.text((left, 2), word, colour, font)
-        left += write.textlength(word, font) + 14
+    return [*words, HOW_IT_LIES] if labels.spatial_dims == 3 else words
