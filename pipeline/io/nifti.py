@@ -65,8 +65,10 @@ def read_nifti(path: Path) -> Volume:
     return Volume(array, affine)
 
 
-def write_nifti(path: Path, volume: Volume, *, source: Path | None = None) -> None:
+def write_nifti(path: Path, volume: Volume, *, source: Path | None = None, time_step: float | None = None) -> None:
     """Write `volume` (three spatial axes, a channel or none), whole or not at all; equal input gives equal bytes.
+
+    time_step: the channel is a time that grows by this, without a unit.
 
     With the NIfTI file `source` that it belongs to, the file has the source's sform, qform, codes, pixdim and units, so
     the affine is equal bit for bit. Without, sform and qform are set from the affine, rounded to float32 by the format.
@@ -79,6 +81,8 @@ def write_nifti(path: Path, volume: Volume, *, source: Path | None = None) -> No
     header.set_data_dtype(array.dtype)
     header["dim"][0] = array.ndim
     header["dim"][1:] = [*array.shape, *[1] * (7 - array.ndim)]
+    if time_step is not None:
+        header["pixdim"][4] = time_step
     header.set_data_offset(header.single_vox_offset)
     header.set_slope_inter(1, 0)
     voxels = np.asfortranarray(array).reshape(-1, order="F")

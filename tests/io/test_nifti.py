@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from pipeline.errors import CaseError
 from pipeline.io.nifti import read_nifti, write_nifti
@@ -75,6 +76,20 @@ def test_without_a_source_the_affine_is_kept_to_float32(tmp_path, scan):
     write_nifti(tmp_path / "out.nii.gz", Volume(scan, OBLIQUE))
     read = read_nifti(tmp_path / "out.nii.gz")
     assert np.array_equal(read.affine, OBLIQUE.astype(np.float32).astype(float)) and np.array_equal(read.array, scan)
+
+
+def test_values_over_time_have_the_place_of_their_voxels_and_the_step_of_time(tmp_path):
+    values = np.random.default_rng(0).normal(size=(6, 5, 4, 3)).astype(np.float32)
+    path = tmp_path / "levels.nii.gz"
+    write_nifti(path, Volume(values, OBLIQUE), time_step=0.5)
+    nifti, itk = nib.load(path), sitk.ReadImage(str(path))
+    assert np.array_equal(np.asarray(nifti.dataobj), values)
+    assert np.array_equal(sitk.GetArrayFromImage(itk), values.transpose())
+    np.testing.assert_allclose(nifti.affine, OBLIQUE, atol=1e-5)
+    right_front_top = itk.TransformIndexToPhysicalPoint((5, 4, 3, 0))[:3] * np.array([-1, -1, 1])
+    np.testing.assert_allclose(right_front_top, (OBLIQUE @ [5, 4, 3, 1])[:3], atol=1e-4)
+    assert nifti.header.get_zooms()[3] == itk.GetSpacing()[3] == 0.5
+    assert nifti.header.get_xyzt_units() == ("mm", "unknown")
 
 
 def test_equal_volumes_give_equal_bytes_whatever_the_file_is_called(tmp_path, scan):
