@@ -14,6 +14,7 @@ from pipeline.errors import CaseError, InputError
 # verb -> (its module, which holds a function or a Typer of the verb's name; its line in the help)
 VERBS: dict[str, tuple[str, str]] = {
     "segment": ("pipeline.cli.segment", "Segment images: one file, several, or folders."),
+    "refine": ("pipeline.cli.refine", "Refine masks of any tool: evolve their contours."),
     "evaluate": ("pipeline.cli.evaluate", "Score label maps against references."),
     "compare": ("pipeline.cli.compare", "Say which of several methods is better, and how surely."),
     "prepare": ("pipeline.cli.prepare", "Turn a public or own data set into a dataset folder for training."),

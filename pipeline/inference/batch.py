@@ -7,50 +7,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CaseError, InputError
 from pipeline.inference import quality, records
+from pipeline.inference.plan import Draw, Plan, Prompts
 from pipeline.inference.records import CaseResult, Status
-from pipeline.inference.targets import Format, Targets, refuse_existing, source_of, targets_below
+from pipeline.inference.targets import Targets, refuse_existing, source_of, targets_below
 from pipeline.io.discover import Case, read_case, read_file
 from pipeline.io.versions import versions
 from pipeline.io.volume import Volume
 from pipeline.io.write import write_labels
 
 if TYPE_CHECKING:
-    from pipeline.inference.segmenter import Segmenter
+    from pipeline.inference.segmenter import Prompt, Segmentation, Segmenter
 
 logger = logging.getLogger(__name__)
-
-
-class Draw(Protocol):
-    """Draws the contours of labels over their image into a file, as `report.overlay.overlay` does."""
-
-    def __call__(self, image: Volume, labels: Volume, path: Path, *, names: Mapping[int, str]) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a batch is run.
-
-    formats: files written for every case; empty: NIfTI of volumes, PNG of pictures.
-    resume: leave out the cases that an earlier run with the same weights and formats has finished.
-    overwrite: replace the results of an earlier run.  on_error: what to do after a case that failed.
-    arguments: the command line, for run.json.
-    """
-
-    formats: tuple[Format, ...] = ()
-    resume: bool = False
-    overwrite: bool = False
-    on_error: Literal["continue", "stop"] = "continue"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def segment_folder(
@@ -59,24 +36,27 @@ def segment_folder(
     out: Path,
     plan: Plan | None = None,
     *,
+    prompts: Prompts | None = None,
     report: Callable[[CaseResult], None] = lambda result: None,
     draw: Draw | None = None,
 ) -> list[CaseResult]:
     """Segment every case into `out`/<id>.<suffix> and keep cases.csv and run.json there up to date.
 
+    prompts: what each case begins with; None: nothing.
     report: called with each result as soon as it is known, those of an earlier run first.
-    draw: writes `out`/overlays/<id>.png for each volume.
+    draw: writes `out`/overlays/<id>.png and files below `out`/trajectory/<id>/ for each volume.
     Returns the results in the order of `cases`. Raises InputError before anything is written: results are there and
     neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file, `out` cannot be
     written to. On KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes to the caller.
     """
-    plan = plan or Plan()
-    targets = targets_below(out, cases, spatial_dims=segmenter.spatial_dims, formats=plan.formats)
+    plan, draw = plan or Plan(), draw or Draw()
+    read = {case.id: (*case.files, *(prompts.files(case) if prompts else ())) for case in cases}
+    targets = targets_below(out, cases, read, spatial_dims=segmenter.spatial_dims, formats=plan.formats)
     refuse_earlier_run(out, plan)
     if not (plan.overwrite or (plan.resume and (out / records.CASES_FILE).exists())):
-        refuse_existing(path for each in targets.values() for path in each.files)  # no run of ours has written them
-    record = _Record(out, segmenter, plan)
-    done = {case.id for case in cases if _finished(case, record.results.get(case.id), targets[case.id])}
+        refuse_existing(path for each in targets.values() for path in each.paths)  # no run of ours has written them
+    record = _Record(out, segmenter, plan, draw)
+    done = {c.id for c in cases if _finished(c, read[c.id], record.results.get(c.id), targets[c.id])}
     waiting = [case for case in cases if case.id not in done]
     record.begin(without={case.id for case in waiting})
     for case in cases:
@@ -84,9 +64,9 @@ def segment_folder(
             report(record.results[case.id])
     left = "the run was interrupted; --resume goes on with it"
     try:
-        with closing(_read_ahead(waiting)) as readings:
+        with closing(_read_ahead(waiting, prompts)) as readings:
             for case, reading in readings:
-                result = segment_case(case, reading.result, segmenter, targets[case.id], draw=draw)
+                result = segment_case(case, reading.result, segmenter, targets[case.id], draw)
                 record.add(result)
                 report(result)
                 if result.status == "failed" and plan.on_error == "stop":
@@ -104,15 +84,27 @@ def refuse_earlier_run(out: Path, plan: Plan) -> None:
         refuse_existing([out / records.CASES_FILE, out / records.RUN_FILE])
 
 
+def load(case: Case, prompts: Prompts | None) -> tuple[Volume, Prompt | None]:
+    """The image of a case and what it begins with."""
+    image = read_case(case)
+    return image, prompts(case, image) if prompts else None
+
+
 def segment_case(
-    case: Case, read: Callable[[], Volume], segmenter: Segmenter, targets: Targets, *, draw: Draw | None = None
+    case: Case,
+    loaded: Callable[[], tuple[Volume, Prompt | None]],
+    segmenter: Segmenter,
+    targets: Targets,
+    draw: Draw,
 ) -> CaseResult:
     """Segment one case and write its files, all or none; whatever goes wrong becomes a result that says so."""
     start = time.perf_counter()
     try:
-        image = read()
-        found = segmenter(image)
+        image, prompt = loaded()
+        found = segmenter(image, prompt, trajectory=draw.trajectory is not None)
         sizes = quality.sizes(found.labels, found.names)
+        if prompt:
+            sizes |= quality.change(found.labels, prompt.initial)
         flags = quality.flags(
             image,
             found.labels,
@@ -120,8 +112,7 @@ def segment_case(
             modality=segmenter.modality,
             field_of_view_mm=segmenter.field_of_view_mm,
         )
-        if draw and targets.overlay:
-            draw(image, found.labels, targets.overlay, names=found.names)
+        _draw(image, found, targets, draw)
         for path in targets.labels:  # last: whatever stops the run before, labels that are there are of a whole case
             write_labels(path, found.labels, source=case)
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on
@@ -130,19 +121,29 @@ def segment_case(
             targets.remove()  # no half of this result, and no older one that would stand for a case that failed
         code, message = _explain(error)
         return _result(case, "failed", code=code, message=message, seconds=time.perf_counter() - start)
-    return _result(case, "ok", seconds=time.perf_counter() - start, sizes=sizes, flags=flags)
+    return _result(case, "ok", seconds=time.perf_counter() - start, sizes=sizes, flags=(*flags, *found.flags))
+
+
+def _draw(image: Volume, found: Segmentation, targets: Targets, draw: Draw) -> None:
+    targets.remove_trajectory()  # an older one may have more frames
+    if draw.overlay and targets.overlay:
+        draw.overlay(image, found.labels, targets.overlay, names=found.names)
+    if draw.trajectory and targets.trajectory and found.trajectory:
+        draw.trajectory(image, found.trajectory, targets.trajectory, name=", ".join(found.names.values()))
 
 
 class _Record:
     """The results so far, mirrored in cases.csv and run.json after every change."""
 
-    def __init__(self, out: Path, segmenter: Segmenter, plan: Plan) -> None:
+    def __init__(self, out: Path, segmenter: Segmenter, plan: Plan, draw: Draw) -> None:
         """Start with the results of an earlier run if they are to be kept and were made with the same settings."""
         settings = {
             "bundle": segmenter.name,
             "bundle_version": segmenter.version,
             "weights_sha256": segmenter.weights_sha256,
             "formats": list(plan.formats),
+            "trajectory": draw.trajectory is not None,
+            **plan.settings,
         }
         self.out = out
         self.results = {each.id: each for each in _earlier(out, settings)} if plan.resume else {}
@@ -198,15 +199,15 @@ def _earlier(out: Path, settings: Mapping[str, Any]) -> list[CaseResult]:
     return results
 
 
-def _finished(case: Case, result: CaseResult | None, targets: Targets) -> bool:
-    """Whether an earlier result is of the same, unchanged input, and its labels can be read to their end."""
+def _finished(case: Case, read: Iterable[Path], result: CaseResult | None, targets: Targets) -> bool:
+    """Whether an earlier result is of the same, unchanged files, and its labels can be read to their end."""
     if result is None or result.status != "ok" or not all(path.is_file() for path in targets.labels):
         return False
     if Path(result.source).resolve() != Path(source_of(case)).resolve():
         logger.warning("%s is segmented again: the result there was made from %s", case.id, result.source)
         return False
     made = min(path.stat().st_mtime for path in targets.labels)
-    if any(path.exists() and path.stat().st_mtime > made for path in case.files):  # slices may have arrived meanwhile
+    if any(path.exists() and path.stat().st_mtime > made for path in read):  # slices may have arrived meanwhile
         logger.warning("%s is segmented again: its input has changed since", case.id)
         return False
     try:
@@ -218,14 +219,16 @@ def _finished(case: Case, result: CaseResult | None, targets: Targets) -> bool:
     return True
 
 
-def _read_ahead(cases: Sequence[Case]) -> Generator[tuple[Case, Future[Volume]], None, None]:
-    """Each case with its volume to come; the next one is read while the caller works on this one, never more."""
+def _read_ahead(
+    cases: Sequence[Case], prompts: Prompts | None
+) -> Generator[tuple[Case, Future[tuple[Volume, Prompt | None]]], None, None]:
+    """Each case with what is loaded of it; the next one is read while the caller works on this one, never more."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
     try:
-        coming: Future[Volume] | None = None
+        coming: Future[tuple[Volume, Prompt | None]] | None = None
         for i, case in enumerate(cases):
-            reading = coming or pool.submit(read_case, case)
-            coming = pool.submit(read_case, cases[i + 1]) if i + 1 < len(cases) else None
+            reading = coming or pool.submit(load, case, prompts)
+            coming = pool.submit(load, cases[i + 1], prompts) if i + 1 < len(cases) else None
             yield case, reading
     finally:
         pool.shutdown(cancel_futures=True)

@@ -4,6 +4,7 @@ EMPTY:<name>           the label was not found
 TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
+EMPTY_INITIAL          there was no contour to refine: the result is the bundle's own
 HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
                        missing rescale intercept, no CT)
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.io.orientation import canonical_order
 from pipeline.io.volume import Volume
-from pipeline.metrics.overlap import label_counts
+from pipeline.metrics.overlap import Overlap, label_counts
 
 MIN_SLICES = 5
 # The lower bound leaves out padding outside the scanner's circle (-2000, -3024): it must not pass for air.
@@ -30,13 +31,24 @@ MIN_AIR_SHARE = 1e-3
 def sizes(labels: Volume, names: Mapping[int, str]) -> dict[str, float]:
     """Column name -> size of each label: `volume_ml_<name>` of a volume, `area_px_<name>` of an image."""
     counts = label_counts(labels.array)
-    column, unit = "area_px", 1.0
-    if labels.spatial_dims == 3:
-        column, unit = "volume_ml", abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    column, unit = _unit(labels)
     return {
         f"{column}_{_word(name)}": float(counts[label]) * unit if label < len(counts) else 0.0
         for label, name in names.items()
     }
+
+
+def change(labels: Volume, initial: Volume) -> dict[str, float]:
+    """The size of the mask that a result began from, `volume_ml_initial` or `area_px_initial`, and `dice_to_initial`.
+
+    Both are on one grid; whatever is not 0 is the object. The Dice is 1 where nothing changed, 0 where nothing of the
+    mask was kept, nan for an empty mask.
+    """
+    column, unit = _unit(initial)
+    before, after = initial.array != 0, labels.array != 0
+    counts = Overlap(*(int(np.count_nonzero(each)) for each in (before & after, after, before)))
+    dice = counts.dice if counts.reference else float("nan")
+    return {f"{column}_initial": counts.reference * unit, "dice_to_initial": dice}
 
 
 def flags(
@@ -58,6 +70,13 @@ def flags(
         if modality == "CT" and not _has_air(image.array):
             found.append("HU_RANGE")
     return tuple(found)
+
+
+def _unit(labels: Volume) -> tuple[str, float]:
+    """The column of a size, and the size of one voxel or pixel."""
+    if labels.spatial_dims == 3:
+        return "volume_ml", abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000
+    return "area_px", 1.0
 
 
 def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Iterator[str]:

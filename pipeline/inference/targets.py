@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.io.discover import Case
-from pipeline.io.write import OVERLAYS
+from pipeline.io.write import OVERLAYS, TRAJECTORIES
 
 
 class Format(StrEnum):
@@ -25,25 +26,45 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Targets:
-    """The files of one case: its labels in every format, and their contours over the scan (volumes only)."""
+    """Where one case goes: its labels in every format; of a volume their contours over the scan too.
+
+    trajectory: the folder of the contour on its way.
+    """
 
     labels: tuple[Path, ...]
     overlay: Path | None = None
+    trajectory: Path | None = None
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        return (*self.labels, self.overlay) if self.overlay else self.labels
+    def paths(self) -> tuple[Path, ...]:
+        return (*self.labels, *(path for path in (self.overlay, self.trajectory) if path))
 
     def remove(self) -> None:
-        for path in self.files:
+        for path in (*self.labels, *([self.overlay] if self.overlay else [])):
             path.unlink(missing_ok=True)
+        self.remove_trajectory()
+
+    def remove_trajectory(self) -> None:
+        """Its files, and the folder if nothing is left: that of case a/b lies inside that of case a."""
+        if self.trajectory and self.trajectory.is_dir():
+            for path in self.trajectory.iterdir():
+                if path.is_file():
+                    path.unlink()
+            with suppress(OSError):
+                self.trajectory.rmdir()
 
 
 def targets_below(
-    out: Path, cases: Sequence[Case], *, spatial_dims: int, formats: Sequence[Format] = ()
+    out: Path,
+    cases: Sequence[Case],
+    read: Mapping[str, Iterable[Path]],
+    *,
+    spatial_dims: int,
+    formats: Sequence[Format] = (),
 ) -> dict[str, Targets]:
-    """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its overlay.
+    """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its pictures.
 
+    read: case id -> all that is read for it; nothing of that is replaced.
     spatial_dims: 2 where the bundle segments pictures, whose labels are PNG; 3 for volumes: NIfTI. A case of the other
     kind is refused by the bundle and has no result. Raises InputError where a format cannot hold the labels, an id
     leads out of `out`, two cases share a file, or a result would replace an input.
@@ -53,12 +74,13 @@ def targets_below(
         raise InputError(
             f"--format {other}: this bundle's labels have {spatial_dims} dimensions, they are written as {own}"
         )
-    owners = {path.resolve(): f"the input {case.id}" for case in cases for path in case.files}
+    owners = {path.resolve(): f"the input {name}" for name, paths in read.items() for path in paths}
     targets: dict[str, Targets] = {}
     for case in cases:
-        overlay = out / OVERLAYS / f"{case.id}.png" if spatial_dims == 3 else None
-        targets[case.id] = Targets((out / f"{case.id}{own.suffix}",), overlay)
-        for path in targets[case.id].files:
+        labels = (out / f"{case.id}{own.suffix}",)
+        pictures = (out / OVERLAYS / f"{case.id}.png", out / TRAJECTORIES / case.id) if spatial_dims == 3 else ()
+        targets[case.id] = Targets(labels, *pictures)
+        for path in targets[case.id].paths:
             whole = path.resolve()
             folded = Path(str(whole).casefold())  # to some file systems A.png and a.png are one file
             if out.resolve() not in whole.parents:

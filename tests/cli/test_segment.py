@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -13,9 +12,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from pipeline.cli import segment as verb
+from pipeline.cli import batch_run
 from pipeline.cli.app import app
 from pipeline.errors import InputError
+from pipeline.inference.segmenter import Segmentation
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -33,20 +33,20 @@ class Bright:
         self.bug_at: int | None = None
         self.calls = 0
 
-    def __call__(self, image):
+    def __call__(self, image, prompt=None, *, trajectory=False):
         self.calls += 1
         if self.calls == self.interrupt_at:
             raise KeyboardInterrupt
         if self.calls == self.bug_at:
             raise ZeroDivisionError("a bug of ours")
         labels = type(image)((image.array > 100).astype(np.uint8), image.affine)
-        return SimpleNamespace(labels=labels, names=self.names)
+        return Segmentation(labels, self.names)
 
 
 @pytest.fixture
 def segmenter(monkeypatch: pytest.MonkeyPatch) -> Bright:
     fake = Bright()
-    monkeypatch.setattr(verb, "_segmenter", lambda bundle, device: fake)
+    monkeypatch.setattr(batch_run, "_segmenter", lambda job, evolves: fake)
     return fake
 
 
@@ -180,10 +180,10 @@ def test_what_cannot_start_writes_nothing(segmenter: Bright, tmp_path: Path, wor
 
 
 def test_without_the_bundle_nothing_is_written(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(bundle: str, device: str):
-        raise InputError(f"no bundle {bundle}")
+    def refuse(job, evolves):
+        raise InputError(f"no bundle {job.bundle}")
 
-    monkeypatch.setattr(verb, "_segmenter", refuse)
+    monkeypatch.setattr(batch_run, "_segmenter", refuse)
     assert run(scans, "-o", tmp_path / "out").exit_code == 2
     assert not (tmp_path / "out").exists()
 
@@ -192,7 +192,7 @@ def test_existing_results_are_kept_unless_asked(segmenter: Bright, scans: Path, 
     out = tmp_path / "out"
     run(scans, "-o", out)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verb, "_segmenter", lambda *_: pytest.fail("loaded the network for nothing"))
+        patch.setattr(batch_run, "_segmenter", lambda *_, **__: pytest.fail("loaded the network for nothing"))
         refused = run(scans, "-o", out)
     assert refused.exit_code == 2
     assert "--resume" in refused.stderr
@@ -226,7 +226,7 @@ def test_quiet_says_nothing_and_the_log_file_has_the_traceback(segmenter: Bright
 
 
 def test_the_demo_liver_has_no_bright_kidney_and_is_flagged(segmenter: Bright, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Bright, "__call__", lambda self, image: empty(image, self.names))
+    monkeypatch.setattr(Bright, "__call__", lambda self, image, *_, **__: empty(image, self.names))
     assert run(DEMO, "-o", tmp_path / "out").exit_code == 0
     with (tmp_path / "out/cases.csv").open(newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
@@ -235,4 +235,4 @@ def test_the_demo_liver_has_no_bright_kidney_and_is_flagged(segmenter: Bright, t
 
 
 def empty(image, names):
-    return SimpleNamespace(labels=type(image)(np.zeros(image.array.shape, np.uint8), image.affine), names=names)
+    return Segmentation(type(image)(np.zeros(image.array.shape, np.uint8), image.affine), names)

@@ -8,7 +8,6 @@ import json
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -16,8 +15,11 @@ import pytest
 
 from pipeline.errors import CaseError, InputError
 from pipeline.inference import batch
-from pipeline.inference.batch import Plan, segment_folder
-from pipeline.io.discover import find_cases
+from pipeline.inference.batch import segment_folder
+from pipeline.inference.plan import Draw, Plan
+from pipeline.inference.segmenter import EMPTY_INITIAL, Prompt, Segmentation
+from pipeline.inference.trajectory import Trajectory
+from pipeline.io.discover import Case, find_cases
 from pipeline.io.volume import Volume
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -26,7 +28,10 @@ BOX_ML = BOX_VOXELS * 2 * 2 * 5 / 1000
 
 
 class Threshold:
-    """Stands in for a Segmenter: brighter than 100 is kidney; `behave` is called with the number of the call."""
+    """Stands in for a Segmenter: brighter than 100 is kidney; `behave` is called with the number of the call.
+
+    An initial mask is what it returns; its trajectory has one state.
+    """
 
     name, version, weights_sha256 = "threshold", "1.0", "abc"
     names = {1: "kidney"}  # noqa: RUF012
@@ -36,10 +41,17 @@ class Threshold:
     def __init__(self, behave=lambda call: None) -> None:
         self.calls, self.behave = 0, behave
 
-    def __call__(self, image: Volume) -> SimpleNamespace:
+    def __call__(self, image: Volume, prompt: Prompt | None = None, *, trajectory: bool = False) -> Segmentation:
         self.calls += 1
         self.behave(self.calls)
-        return SimpleNamespace(labels=Volume((image.array > 100).astype(np.uint8), image.affine), names=self.names)
+        bright = Volume((image.array > 100).astype(np.uint8), image.affine)
+        given = prompt is not None and prompt.initial.array.any()
+        return Segmentation(
+            labels=prompt.initial if given else bright,
+            names=self.names,
+            trajectory=Trajectory((1.0,), bright, (0, 0, 0)) if trajectory else None,
+            flags=(EMPTY_INITIAL,) if prompt is not None and not given else (),
+        )
 
 
 def raising(error: BaseException, at: int):
@@ -169,7 +181,7 @@ def test_a_run_interrupted_between_two_files_of_a_case_leaves_no_labels_of_it(sc
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        segment_folder(find_cases(scans), Threshold(), out, draw=draw)
+        segment_folder(find_cases(scans), Threshold(), out, draw=Draw(overlay=draw))
     assert written(out) == {"cases.csv", "run.json"}
 
 
@@ -270,8 +282,78 @@ def test_an_overlay_is_drawn_of_each_volume_and_removed_with_a_failed_one(scans:
         if path.stem == "b":
             raise ZeroDivisionError
 
-    segment_folder(find_cases(scans), Threshold(), out, draw=draw)
+    segment_folder(find_cases(scans), Threshold(), out, draw=Draw(overlay=draw))
     assert written(out) - {"cases.csv", "run.json"} == {"a.nii.gz", "c.nii.gz", "overlays/a.png", "overlays/c.png"}
+
+
+def draw_trajectory(image: Volume, trajectory: Trajectory, folder: Path, *, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.gif").touch()
+
+
+def test_a_trajectory_is_drawn_if_asked_for_and_removed_with_a_failed_one(scans: Path, out: Path) -> None:
+    failing = Threshold(raising(MemoryError(), at=5))  # b, in the second run
+    for _ in range(2):
+        drawn = Draw(trajectory=draw_trajectory)
+        segment_folder(find_cases(scans), failing, out, Plan(overwrite=True), draw=drawn)
+    assert {name for name in written(out) if "trajectory" in name} == {f"trajectory/{i}/kidney.gif" for i in "ac"}
+
+
+def test_a_trajectory_of_an_earlier_run_does_not_stand_beside_labels_of_this_one(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out, draw=Draw(trajectory=draw_trajectory))
+    segment_folder(find_cases(scans), Threshold(), out, Plan(overwrite=True))
+    assert not any("trajectory" in name for name in written(out))
+
+
+class Left:
+    """Prompts: of every case the left half of the box, or what `masks` says; read from a file of the case's name."""
+
+    def __init__(self, folder: Path, masks: dict[str, slice] | None = None) -> None:
+        self.folder, self.masks = folder, masks or {}
+
+    def files(self, case: Case) -> tuple[Path, ...]:
+        return (self.folder / f"{case.id}.nii.gz",)
+
+    def __call__(self, case: Case, image: Volume) -> Prompt:
+        if case.id == "b":
+            raise CaseError("GRID_MISMATCH", "a mask of another scan")
+        mask = np.zeros(image.array.shape, np.uint8)
+        mask[3:6, 3:6, self.masks.get(case.id, slice(3, 5))] = 1
+        return Prompt(initial=Volume(mask, image.affine))
+
+
+def test_a_case_begins_with_its_mask_and_the_change_is_measured(scans: Path, out: Path) -> None:
+    segment_folder(find_cases(scans), Threshold(), out, prompts=Left(scans, {"c": slice(0, 0)}))
+    assert column(out, "code") == ["", "GRID_MISMATCH", ""]
+    assert column(out, "volume_ml_initial") == [f"{BOX_ML / 2:.6g}", "", "0"]
+    assert column(out, "volume_ml_kidney") == [f"{BOX_ML / 2:.6g}", "", f"{BOX_ML:.6g}"]
+    assert column(out, "dice_to_initial") == ["1", "", ""]
+    assert column(out, "flags") == ["", "", "EMPTY_INITIAL"]
+
+
+def test_resuming_does_not_trust_a_result_older_than_its_mask(scans: Path, out: Path, tmp_path: Path) -> None:
+    masks = Left(tmp_path / "masks")
+    for name in "abc":
+        write_scan(tmp_path / "masks" / f"{name}.nii.gz")
+    segment_folder(find_cases(scans), Threshold(), out, prompts=masks)
+    again = Threshold()
+    segment_folder(find_cases(scans), again, out, Plan(resume=True), prompts=masks)
+    assert again.calls == 0  # and b failed before it came to the network
+    made = (out / "a.nii.gz").stat().st_mtime
+    os.utime(tmp_path / "masks" / "a.nii.gz", (made + 1, made + 1))
+    segment_folder(find_cases(scans), again, out, Plan(resume=True), prompts=masks)
+    assert again.calls == 1
+
+
+@pytest.mark.parametrize("other", [{"settings": {"steps": 4}}, {}])
+def test_resuming_does_not_trust_other_settings(scans: Path, out: Path, other) -> None:
+    segment_folder(find_cases(scans), Threshold(), out, Plan(settings={"steps": 2}))
+    assert json.loads((out / "run.json").read_text())["steps"] == 2
+    again = Threshold()
+    segment_folder(find_cases(scans), again, out, Plan(resume=True, settings={"steps": 2}))
+    assert again.calls == 0
+    segment_folder(find_cases(scans), again, out, Plan(resume=True, **{"settings": {"steps": None}, **other}))
+    assert again.calls == 3
 
 
 def test_at_most_one_case_is_read_ahead(scans: Path, out: Path, monkeypatch) -> None:

@@ -16,12 +16,14 @@ def case(name: str, file: Path, kind="nifti") -> Case:
 
 
 def below(out: Path, *cases: Case, spatial_dims: int = 3, **options) -> dict[str, Targets]:
-    return targets_below(out, cases, spatial_dims=spatial_dims, **options)
+    read = {each.id: each.files for each in cases}
+    return targets_below(out, cases, read, spatial_dims=spatial_dims, **options)
 
 
-def test_volumes_become_nifti_with_an_overlay_and_pictures_become_png(tmp_path: Path) -> None:
+def test_volumes_become_nifti_with_pictures_and_pictures_become_png(tmp_path: Path) -> None:
     found, out = case("sub/a", tmp_path / "a.dcm", "dicom"), tmp_path / "out"
-    assert below(out, found) == {"sub/a": Targets((out / "sub/a.nii.gz",), out / "overlays/sub/a.png")}
+    drawn = out / "overlays/sub/a.png", out / "trajectory/sub/a"
+    assert below(out, found) == {"sub/a": Targets((out / "sub/a.nii.gz",), *drawn)}
     assert below(out, found, spatial_dims=2) == {"sub/a": Targets((out / "sub/a.png",))}
 
 
@@ -46,6 +48,27 @@ def test_two_cases_cannot_share_a_file_even_where_capitals_do_not_count(tmp_path
 def test_an_input_cannot_be_replaced_by_a_result(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the input b"):
         below(tmp_path, case("a", tmp_path / "x.nii.gz"), case("b", tmp_path / "a.nii.gz"))
+
+
+def test_a_mask_that_a_case_begins_with_cannot_be_replaced_by_its_result(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the input a"):
+        targets_below(
+            tmp_path,
+            [case("a", tmp_path / "ct/a.nii.gz")],
+            {"a": (tmp_path / "ct/a.nii.gz", tmp_path / "a.nii.gz")},
+            spatial_dims=3,
+        )
+
+
+def test_the_trajectory_of_a_case_goes_without_that_of_a_case_below_it(tmp_path: Path) -> None:
+    for name in ("a/levels.nii.gz", "a/b/levels.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    Targets((), trajectory=tmp_path / "a").remove()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    Targets((), trajectory=tmp_path / "a/b").remove()
+    assert not any((tmp_path / "a").iterdir())
+    Targets((), trajectory=tmp_path / "not there").remove()
 
 
 @pytest.mark.parametrize(("spatial_dims", "form"), [(3, Format.PNG), (2, Format.NIFTI)])

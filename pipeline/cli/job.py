@@ -1,0 +1,100 @@
+"""A batch as it is typed: the flags that `evoseg segment` and `evoseg refine` have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from pipeline.errors import InputError
+from pipeline.inference.plan import Plan
+from pipeline.inference.targets import Format
+
+OnError = Literal["continue", "stop"]
+
+OutFlag = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="A folder; a file for a single case.")]
+FormatFlag = Annotated[
+    list[Format] | None,
+    typer.Option("--format", show_default="png of pictures, else nifti", help="Repeat for several."),
+]
+DeviceFlag = Annotated[str, typer.Option(metavar="auto|cpu|cuda:N", help="Where the network runs.")]
+SeriesFlag = Annotated[str | None, typer.Option(metavar="UID", help="Only this DICOM series.")]
+SolverFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default="the bundle's",
+        help="How a contour is evolved: euler, midpoint, rk4, ab2, abm2 or dopri5.",
+    ),
+]
+StepsFlag = Annotated[
+    int | None,
+    typer.Option(metavar="N", show_default="the bundle's", help="Equal steps of any solver but dopri5."),
+]
+TrajectoryFlag = Annotated[
+    bool, typer.Option("--trajectory", help="Write how the contour evolved: level sets, frames, an animation.")
+]
+ResumeFlag = Annotated[bool, typer.Option("--resume", help="Keep the finished cases of an earlier run.")]
+OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
+OnErrorFlag = Annotated[OnError, typer.Option(help="What to do after a case that failed.")]
+DeterministicFlag = Annotated[bool, typer.Option("--deterministic", help="The same result to the last bit.")]
+LogFileFlag = Annotated[Path | None, typer.Option(metavar="F", help="Keep every message, tracebacks too.")]
+QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing.")]
+VerboseFlag = Annotated[bool, typer.Option("-v", "--verbose", help="Show everything.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The flags above under the names that they have as arguments of a verb."""
+
+    inputs: list[Path]
+    out: Path
+    bundle: str
+    format_: list[Format] | None
+    device: str
+    series: str | None
+    solver: str | None
+    steps: int | None
+    trajectory: bool
+    resume: bool
+    overwrite: bool
+    on_error: OnError
+    deterministic: bool
+    log_file: Path | None
+    quiet: bool
+    verbose: bool
+
+    def plan(self, **begun_with: Any) -> Plan:
+        """InputError for flags that contradict each other. begun_with: the flags of the verb alone."""
+        if self.resume and self.overwrite:
+            raise InputError("--resume keeps what --overwrite replaces: give one of them")
+        return Plan(
+            formats=tuple(self.format_ or ()),
+            resume=self.resume,
+            overwrite=self.overwrite,
+            on_error=self.on_error,
+            settings=as_json({"solver": self.solver, "steps": self.steps, **begun_with}),
+            arguments=as_json({**vars(self), **begun_with}),
+        )
+
+    def solver_fields(self) -> dict[str, Any]:
+        """Fields of ode.solve.Solver that shall differ from the bundle's. InputError: steps for dopri5."""
+        if self.solver == "dopri5" and self.steps is not None:
+            raise InputError(
+                f"--steps {self.steps}: dopri5 chooses its own steps; leave out one of --solver and --steps"
+            )
+        given = {"method": self.solver, "steps": self.steps}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def as_json(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments under the names of their flags, as JSON holds them."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        return str(value) if isinstance(value, Path | Format) else value
+
+    return {name.rstrip("_"): plain(value) for name, value in arguments.items()}

@@ -1,0 +1,64 @@
+"""What a batch is told: its formats and settings, what is known of each case, and who draws the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pipeline.inference.targets import Format
+from pipeline.io.discover import Case
+from pipeline.io.volume import Volume
+
+if TYPE_CHECKING:
+    from pipeline.inference.segmenter import Prompt
+    from pipeline.inference.trajectory import Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a batch is run.
+
+    formats: files written for every case; empty: NIfTI of volumes, PNG of pictures.
+    resume: leave out the cases that an earlier run with the same weights, formats and settings has finished.
+    overwrite: replace the results of an earlier run.  on_error: what to do after a case that failed.
+    settings: what else the results depend on.  arguments: the command line. Both as JSON holds them, for run.json.
+    """
+
+    formats: tuple[Format, ...] = ()
+    resume: bool = False
+    overwrite: bool = False
+    on_error: Literal["continue", "stop"] = "continue"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Prompts(Protocol):
+    """What is known of each case before it is segmented."""
+
+    def files(self, case: Case) -> tuple[Path, ...]:
+        """What the prompt is read from: where these have changed, a finished case is segmented again."""
+
+    def __call__(self, case: Case, image: Volume) -> Prompt:
+        """With its `initial` as a mask on the grid of `image`. An exception fails this case only."""
+
+
+class DrawOverlay(Protocol):
+    """Draws the contours of labels over their image into a file, as `report.overlay.overlay` does."""
+
+    def __call__(self, image: Volume, labels: Volume, path: Path, *, names: Mapping[int, str]) -> None: ...
+
+
+class DrawTrajectory(Protocol):
+    """Draws a contour on its way into a folder, as `report.trajectory.write_trajectory` does."""
+
+    def __call__(self, image: Volume, trajectory: Trajectory, folder: Path, *, name: str) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The pictures of each volume: contours of its labels, and of a contour's evolution. None: not drawn."""
+
+    overlay: DrawOverlay | None = None
+    trajectory: DrawTrajectory | None = None
