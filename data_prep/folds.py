@@ -51,7 +51,7 @@ def assign_folds(patients: Iterable[str], split: Split) -> Mapping[str, int]:
     scans = Counter(patients)
     if not 1 <= split.folds <= len(scans):
         raise InputError(f"--folds {split.folds} must lie between 1 and {len(scans)}, the number of patients")
-    order = sorted(scans, key=lambda patient: (-scans[patient], _shuffle_key(patient, split.seed)))
+    order = sorted(shuffled(scans, split.seed), key=lambda patient: -scans[patient])
     load = [0] * split.folds
     assigned: dict[str, int] = {}
     for patient in order:
@@ -60,5 +60,6 @@ def assign_folds(patients: Iterable[str], split: Split) -> Mapping[str, int]:
     return assigned
 
 
-def _shuffle_key(patient: str, seed: int) -> str:
-    return hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest()
+def shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """The names in an order that seed and names alone decide: that of a hash, the same on any platform."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())

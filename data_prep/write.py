@@ -20,14 +20,15 @@ from pipeline.io.volume import Volume
 from pipeline.io.whole_file import whole_file
 
 KINDS = ("images", "labels", "distances")
+ENDING = ".nii.gz"
 STEPS_PER_PIXEL = 32  # distances are stored to 1/32 pixel, up to +-1023 pixels; farther ones are stored as that
 
 
 def write_example(example: Example, out: Path, id: str) -> None:
     """Write the image, the label (uint8) and the distance of a case."""
-    write_nifti(out / "images" / f"{id}.nii.gz", example.image)
-    write_nifti(out / "labels" / f"{id}.nii.gz", example.label)
-    write_distance(out / "distances" / f"{id}.nii.gz", example.distance)
+    write_nifti(out / "images" / f"{id}{ENDING}", example.image)
+    write_nifti(out / "labels" / f"{id}{ENDING}", example.label)
+    write_distance(out / "distances" / f"{id}{ENDING}", example.distance)
 
 
 def write_distance(path: Path, distance: Volume) -> None:
@@ -65,7 +66,7 @@ def write_dataset(
         {
             "id": id,
             "patient": assignment[id][0],
-            **{kind[:-1]: f"{kind}/{id}.nii.gz" for kind in KINDS},
+            **{kind[:-1]: f"{kind}/{id}{ENDING}" for kind in KINDS},
             "fold": assignment[id][1],
             "slices": case["slices"],
             "slices_with_foreground": case["slices_with_foreground"],

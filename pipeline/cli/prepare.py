@@ -22,6 +22,14 @@ class Layout(StrEnum):
     KITS19 = "kits19"
     NNUNET = "nnunet"
     PAIRS = "pairs"
+    BUSI = "busi"
+    DSB2018 = "dsb2018"
+    ECSSD = "ecssd"
+    GLAS = "glas"
+    ISIC2018 = "isic2018"
+    KVASIR_SEG = "kvasir_seg"
+    STARE = "stare"
+    WBC = "wbc"
 
 
 def prepare(
@@ -30,26 +38,31 @@ def prepare(
         typer.Argument(
             metavar="DATASET",
             help="kits19: case_NNNNN/imaging + segmentation. nnunet: imagesTr, labelsTr, dataset.json. "
-            "pairs: images/X + labels/X, or X_ct + X_label in one folder.",
+            "pairs: images/X + labels/X, or X_ct + X_label in one folder. "
+            "Pictures, as published or with index.csv: busi, dsb2018, ecssd, glas, isic2018, kvasir_seg, stare, wbc.",
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder of the dataset; it is only read.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; a second run completes it.")],
     *,
     window: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Clip intensities (HU in CT).")] = "",
-    size: Annotated[int | None, typer.Option(help="Pad slices to squares, resize to SIZE x SIZE.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Pad slices to squares, resize to SIZE x SIZE; pictures are stretched.")
+    ] = None,
     spacing: Annotated[str, typer.Option(metavar="X,Y,Z", help="Or resample to this voxel size in mm.")] = "",
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=V,...", help="Output label k is the k-th --label: --label kidney=1,2."),
     ] = None,
     folds: Annotated[int, typer.Option(help="Folds for cross-validation; a patient lies in one of them.")] = 3,
-    seed: Annotated[int, typer.Option(help="Draws the folds.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws the folds, and the test part where none is published.")] = 0,
     patient: Annotated[
         str, typer.Option(metavar="REGEX", help="Finds the patient in a case's name; else all before _scan1, ses-02.")
     ] = "",
 ) -> None:
     """Turn a dataset into a training folder: one grid, merged labels, signed distances, patient-wise folds.
+
+    Pictures and their labels become PNG, with a stored split into train and test beside the folds.
 
     Exit status: 0 all cases done, 1 some case was refused (the others are done), 2 nothing could be started.
     """
@@ -67,7 +80,7 @@ def prepare(
             out,
             recipe=recipe,
             split=split,
-            track=lambda scans: track(scans, description="preparing", console=console),
+            track=lambda cases: track(cases, description="preparing", console=console),
         )
     counts = f"{len(prepared.written)} written, {len(prepared.unchanged)} unchanged, {len(prepared.failed)} refused"
     typer.echo(f"{out / 'dataset.json'}: {counts}")

@@ -1,8 +1,9 @@
-"""Which cases a run sees: a prepared dataset's dataset.json, its stored folds, and an inner part for early stopping."""
+"""Which cases a run sees: a prepared dataset's stored folds or stored split, and an inner part for early stopping."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,32 +15,69 @@ REQUIRED = {"id", "patient", "fold", "image", "label"}
 
 
 def cases(
-    dataset_dir: str | Path, part: Part, *, fold: int | None = None, stop_patients: int = 1, seed: int = 0
+    dataset_dir: str | Path,
+    part: Part,
+    *,
+    fold: int | Literal["split"] | None = None,
+    stop_patients: float = 1,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """The cases of one part of a prepared dataset, each {"id", "patient", "image", "label", ...} with full paths.
 
     part: "test" = the patients of `fold`; "train" and "stop" = the others, `stop_patients` of whom (drawn with `seed`,
         the same on every call) are kept from training and decide when to stop; "all" = everybody.
-    fold: None trains on every patient but the stopping ones, and nobody is left to test on.
+    fold: "split" takes the parts that the dataset stores, and draws the stopping patients only if it stores none; cases
+        in none of its parts are in "all" alone. None trains on every patient but the stopping ones, and nobody is left
+        to test on.
+    stop_patients: their number or, below 1, their share of the patients outside the test part, one at least.
+    classes: the values of "class" to take; None takes all but those that the dataset sets aside (normal breasts, which
+        have nothing to segment: name them to report false alarms).
+    InputError: a fold, split or class that the dataset does not have, or too few patients.
     """
     described = _read(Path(dataset_dir))
-    everyone = described["cases"]
+    everyone = _of_classes(described, classes, dataset_dir)
     if part == "all":
         return everyone
-    if fold is not None and fold not in {case["fold"] for case in everyone}:
-        raise InputError(
-            f"fold {fold} is not among the folds of {dataset_dir}: {sorted({c['fold'] for c in everyone})}"
-        )
+    rest, test = _divided(everyone, fold, dataset_dir)
     if part == "test":
-        return [case for case in everyone if case["fold"] == fold]
-    rest = [case for case in everyone if case["fold"] != fold]
+        return test
+    if fold == "split" and any(case["split"] == "stop" for case in rest):
+        return [case for case in rest if case["split"] == part]
     patients = sorted({case["patient"] for case in rest})
-    if len(patients) <= stop_patients:
+    stopping = max(1, round(stop_patients * len(patients))) if 0 < stop_patients < 1 else round(stop_patients)
+    if len(patients) <= stopping:
         raise InputError(
-            f"{dataset_dir} has {len(patients)} patients outside fold {fold}, more than {stop_patients} are needed"
+            f"{dataset_dir} has {len(patients)} patients outside fold {fold}, more than {stopping} are needed"
         )
-    stopping = set(random.Random(seed).sample(patients, stop_patients))
-    return [case for case in rest if (case["patient"] in stopping) == (part == "stop")]
+    drawn = set(random.Random(seed).sample(patients, stopping))
+    return [case for case in rest if (case["patient"] in drawn) == (part == "stop")]
+
+
+def _of_classes(described: dict[str, Any], classes: Sequence[str] | None, folder: str | Path) -> list[dict[str, Any]]:
+    listed = described["cases"]
+    if classes is None:
+        aside = described.get("aside", [])
+        return [case for case in listed if case.get("class") not in aside]
+    known = {case["class"] for case in listed if "class" in case}
+    if isinstance(classes, str) or not set(classes) <= known:
+        raise InputError(f"classes {classes!r}: give a list of those of {folder}: {sorted(known)}")
+    return [case for case in listed if case.get("class") in classes]
+
+
+def _divided(
+    everyone: list[dict[str, Any]], fold: int | Literal["split"] | None, folder: str | Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Training with stopping cases, and test cases."""
+    if fold == "split":
+        placed = [case for case in everyone if "split" in case]
+        if not placed:
+            raise InputError(f"{folder} stores no split into train and test: give the number of a fold")
+        return [c for c in placed if c["split"] != "test"], [c for c in placed if c["split"] == "test"]
+    folds = sorted({case["fold"] for case in everyone})
+    if fold is not None and fold not in folds:
+        raise InputError(f"fold {fold} is not among the folds of {folder}: {folds}")
+    return [c for c in everyone if c["fold"] != fold], [c for c in everyone if c["fold"] == fold]
 
 
 def _read(folder: Path) -> dict[str, Any]:
