@@ -5,8 +5,8 @@ import torch
 
 from pipeline.errors import InputError
 from pipeline.networks.cost import parameters
-from pipeline.networks.unet_blocks import DISCRETE, SOLVED, ResidualBlock, state_parts, unet_block
-from pipeline.ode.blocks import FirstOrderBlock
+from pipeline.networks.unet_blocks import DISCRETE, SOLVED, PyramidPoolingBlock, ResidualBlock, state_parts, unet_block
+from pipeline.ode.blocks import FirstOrderBlock, SampleNorm
 from pipeline.ode.solve import Solver
 
 NAMES = (*DISCRETE, *SOLVED)
@@ -69,11 +69,18 @@ def test_a_residual_block_is_an_euler_step_of_first_order():
     torch.testing.assert_close(ode(x), residual(x))
 
 
-def test_pyramid_pooling_sees_the_whole_image():
-    block, image = unet_block("pyramid_pooling", 1, spatial_dims=2, solver=EULER), torch.zeros(1, 1, 32, 32)
-    image.requires_grad_()
-    block(image + torch.randn(1, 1, 32, 32))[0, 0, 0, 0].backward()
-    assert image.grad[0, 0, 31, 31] != 0
+@torch.no_grad()
+def test_pyramid_pooling_lays_the_means_over_three_grids_beside_the_normalised_image():
+    block, image, seen = PyramidPoolingBlock(1), 3 + torch.rand(1, 1, 16, 16), []
+    for branch in block.branches:
+        branch.weight.fill_(1)
+        branch.bias.zero_()
+    block.merge.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    block(image)
+    normalised, *means = seen[0][0]
+    torch.testing.assert_close(normalised, SampleNorm()(image)[0, 0])
+    for size, mean in zip((16, 8, 4), means, strict=True):  # the corner's cell, as interpolation leaves a corner alone
+        torch.testing.assert_close(mean[0, 0], image[0, 0, :size, :size].mean())
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():

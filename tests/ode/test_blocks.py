@@ -116,7 +116,8 @@ def test_no_force_is_a_drift():
 def test_the_derivative_knows_the_time_and_has_either_sign(block):
     field, z = seeded(block).field, state(block)
     assert not torch.allclose(field(0.0, z), field(1.0, z))
-    assert field(0.0, z).min() < 0 < field(0.0, z).max()
+    slope = field(0.0, z)
+    assert slope.min() < -0.3 and slope.max() > 0.3  # a SiLU at the end would not go below -0.28
 
 
 def test_the_published_block_can_only_grow():
