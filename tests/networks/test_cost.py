@@ -44,11 +44,12 @@ def test_it_costs_2_51_billion_multiply_adds_at_512_when_pooled_as_published():
     assert (found.multiply_adds + 3 / 4 * down) / 1e9 == pytest.approx(2.51, abs=0.005)
 
 
-def test_measuring_leaves_the_network_as_it_was():
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
+@pytest.mark.parametrize("training", [False, True])
+def test_measuring_leaves_the_network_as_it_was(training):
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), SecondOrderBlock(1)).train(training)
     before = net[1].running_mean.clone()
-    cost(net, (1, 8, 8))
-    assert net.training and net[1].training and torch.equal(net[1].running_mean, before)
+    assert cost(net, (1, 8, 8)) == cost(net, (1, 8, 8))
+    assert net.training == net[1].training == training and torch.equal(net[1].running_mean, before)
     assert not any(part._forward_hooks for part in net.modules())
 
 
