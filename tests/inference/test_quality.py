@@ -32,6 +32,16 @@ INSIDE = (slice(3, 5), slice(3, 6), slice(3, 7))  # 2 x 3 x 4 voxels
 ELSEWHERE = (slice(10, 12), slice(10, 12), slice(5, 6))
 
 
+def test_a_change_is_measured_from_the_mask_that_it_began_with() -> None:
+    image = scan(spacing_mm=(2.0, 3.0, 5.0))
+    half = (slice(3, 4), *INSIDE[1:])  # 12 of the 24 voxels
+    measured = quality.change(labelled(image, label1=INSIDE), labelled(image, label1=half))
+    assert measured == pytest.approx({"volume_ml_initial": 12 * 0.03, "dice_to_initial": 2 * 12 / (24 + 12)})
+    nothing = labelled(image)
+    assert quality.change(nothing, labelled(image, label1=half))["dice_to_initial"] == 0
+    assert np.isnan(quality.change(labelled(image, label1=half), nothing)["dice_to_initial"])
+
+
 def test_a_volume_is_measured_in_millilitres_by_its_affine() -> None:
     image = scan(spacing_mm=(2.0, 3.0, 5.0))
     assert sizes(labelled(image, label1=INSIDE), NAMES) == {
