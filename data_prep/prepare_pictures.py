@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_prep.folds import Split, assign_folds
+from data_prep.folds import Split
 from data_prep.picture_layout import Picture, PictureSet
 from data_prep.picture_read import require_picture
 from data_prep.picture_recipe import PictureExample, example
 from data_prep.provenance import Provenance, fingerprints
 from data_prep.recipe import Recipe
-from data_prep.splits import Place, own_patients, places
+from data_prep.splits import Place, places
 from data_prep.work import Prepared, Track, work_through
 from pipeline.errors import InputError
 from pipeline.io.image2d import write_image
@@ -41,7 +41,7 @@ def prepare_pictures(
     recipe: its `size` only; InputError when it asks for what pictures do not have, or for more folds than patients.
     """
     _require_for_pictures(recipe)
-    assign_folds(own_patients(dataset.pictures, split).values(), split)  # refuses before anything is written
+    places(dataset, {}, split)  # refuses too many folds before anything is written
     arguments = {"layout": layout, "channels": list(dataset.channels), "size": recipe.size}
     provenance = Provenance(out, source.resolve().name, arguments, split.as_json(), kinds=KINDS, ending=ENDING)
     provenance.forget_all_but({picture.id for picture in dataset.pictures})

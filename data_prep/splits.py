@@ -34,8 +34,8 @@ def places(dataset: PictureSet, pixels: Mapping[str, str], split: Split) -> dict
     patients = joined(own_patients(dataset.pictures, split), pixels)
     _warn_of_twins(dataset.pictures, pixels)
     kept = [patients[p.id] for p in dataset.pictures if p.category not in dataset.aside]
-    aside = [patients[p.id] for p in dataset.pictures if patients[p.id] not in set(kept)]
     folds, tested = dict(assign_folds(kept, split)), drawn(kept, dataset.test_share, split.seed)
+    aside = [patient for patient in patients.values() if patient not in folds]
     if aside:
         fewer = Split(folds=min(split.folds, len(set(aside))), seed=split.seed)
         folds |= assign_folds(aside, fewer)

@@ -80,3 +80,54 @@ def test_images_are_found_below_a_folder_and_none_is_an_error(tmp_path):
     (tmp_path / "a" / "x.nii.gz").touch()
     (tmp_path / "notes.txt").touch()
     assert images(tmp_path) == [{"image": str(tmp_path / "a" / "x.nii.gz")}]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Ten lesions in two folds: 0 to 6 train, 7 and 8 test, 9 in no part; two normal pictures are set aside."""
+    listed = []
+    for k, kind in enumerate(["lesion"] * 10 + ["normal"] * 2):
+        (tmp_path / f"{k}.png").touch()
+        split = {} if k == 9 else {"split": "test" if k in (7, 8, 11) else "train"}
+        paths = {"image": f"{k}.png", "label": f"{k}.png"}
+        listed.append({"id": f"{k}", "patient": f"{k}", "fold": k % 2, "class": kind, **split, **paths})
+    (tmp_path / "dataset.json").write_text(json.dumps({"cases": listed, "aside": ["normal"]}))
+    return tmp_path
+
+
+def test_the_stored_split_is_a_fold_of_its_own(pictures):
+    assert ids(pictures, "test", fold="split") == {"7", "8"}
+    train, stop = (ids(pictures, part, fold="split", stop_patients=2) for part in ("train", "stop"))
+    assert len(stop) == 2 and train | stop == set("0123456") and not train & stop
+    assert ids(pictures, "test", fold=1) == set("13579")
+
+
+def test_a_stored_stopping_part_is_taken_as_it_is(pictures):
+    described = json.loads((pictures / "dataset.json").read_text())
+    described["cases"][2]["split"] = "stop"
+    (pictures / "dataset.json").write_text(json.dumps(described))
+    assert ids(pictures, "stop", fold="split", stop_patients=4) == {"2"}
+    assert ids(pictures, "train", fold="split", stop_patients=4) == set("013456")
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.3, 2), (0.01, 1), (1, 1), (3, 3)])
+def test_stopping_patients_are_a_number_or_a_share(pictures, share, expected):
+    assert len(ids(pictures, "stop", fold="split", stop_patients=share)) == expected  # of 7 patients
+
+
+def test_what_is_set_aside_is_there_for_those_who_ask(pictures):
+    assert ids(pictures, "all") == set("0123456789")
+    assert ids(pictures, "all", classes=["normal"]) == {"10", "11"}
+    assert ids(pictures, "test", fold="split", classes=["lesion", "normal"]) == {"7", "8", "11"}
+
+
+def test_a_class_or_a_split_that_is_not_there_is_refused(pictures):
+    for classes in (["nothing"], "normal"):
+        with pytest.raises(InputError, match=r"those of .*\['lesion', 'normal'\]"):
+            cases(pictures, "all", classes=classes)
+    described = json.loads((pictures / "dataset.json").read_text())
+    for case in described["cases"]:
+        case.pop("split", None)
+    (pictures / "dataset.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match="stores no split"):
+        cases(pictures, "train", fold="split")
