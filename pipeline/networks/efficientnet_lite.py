@@ -122,12 +122,10 @@ def _layer(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: i
 
 
 def _scaled(stage: int, scale: str) -> tuple[int, int]:
-    """Repeats and channels of a stage; channels in steps of 8, at least nine tenths of the exact number."""
+    """Repeats and channels of a stage; channels in steps of 8."""
     (wider, deeper), (repeats, *_, channels) = SCALES[scale], STAGES[stage]
-    exact = wider * channels
-    rounded = max(8, int(exact + 4) // 8 * 8)
-    rounded += 8 * (rounded < 0.9 * exact)
-    return (repeats if stage in (0, len(STAGES) - 1) else math.ceil(deeper * repeats)), rounded
+    fixed = stage in (0, len(STAGES) - 1)
+    return repeats if fixed else math.ceil(deeper * repeats), int(wider * channels + 4) // 8 * 8
 
 
 def _package_file(scale: str) -> Path:

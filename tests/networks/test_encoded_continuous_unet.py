@@ -35,6 +35,7 @@ def test_the_default_fits_into_12_megabytes_of_float16():
 def test_every_level_solves_an_equation(network):
     assert cost(network, (3, 32, 32)).evaluations == 6 * 4
     assert sum(isinstance(part, SecondOrderBlock) for part in network.modules()) == 6
+    assert all(up.groups == 2 for up in network.decoder.up)  # x and v apart between levels
 
 
 def test_decoder_and_encoder_learn(network):
