@@ -75,6 +75,12 @@ def test_a_sample_depends_on_seed_epoch_and_number_and_not_on_what_was_drawn_bef
     assert not np.array_equal(first, epoch(listed, 3, range(4), seed=1))
 
 
+def test_two_samples_of_an_epoch_are_changed_differently(listed):
+    noise = RandGaussianNoised("image", prob=1.0, std=0.1)
+    twice = PictureDataset([listed[0], listed[0]], noise)
+    assert not np.array_equal(twice[0]["image"], twice[1]["image"])
+
+
 def test_workers_draw_the_samples_that_one_process_draws(listed):
     dataset = PictureDataset(listed, AUGMENTATION)
     dataset.set_epoch(2)
