@@ -112,7 +112,7 @@ def segment_case(
             modality=segmenter.modality,
             field_of_view_mm=segmenter.field_of_view_mm,
         )
-        _draw(image, found, targets, draw)
+        _draw(image, found, targets, draw, initial=prompt.initial if prompt else None)
         for path in targets.labels:  # last: whatever stops the run before, labels that are there are of a whole case
             write_labels(path, found.labels, source=case)
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on
@@ -124,10 +124,10 @@ def segment_case(
     return _result(case, "ok", seconds=time.perf_counter() - start, sizes=sizes, flags=(*flags, *found.flags))
 
 
-def _draw(image: Volume, found: Segmentation, targets: Targets, draw: Draw) -> None:
+def _draw(image: Volume, found: Segmentation, targets: Targets, draw: Draw, *, initial: Volume | None) -> None:
     targets.remove_trajectory()  # an older one may have more frames
     if draw.overlay and targets.overlay:
-        draw.overlay(image, found.labels, targets.overlay, names=found.names)
+        draw.overlay(image, found.labels, targets.overlay, names=found.names, initial=initial)
     if draw.trajectory and targets.trajectory and found.trajectory:
         draw.trajectory(image, found.trajectory, targets.trajectory, name=", ".join(found.names.values()))
 

@@ -47,7 +47,9 @@ class Prompts(Protocol):
 class DrawOverlay(Protocol):
     """Draws the contours of labels over their image into a file, as `report.overlay.overlay` does."""
 
-    def __call__(self, image: Volume, labels: Volume, path: Path, *, names: Mapping[int, str]) -> None: ...
+    def __call__(
+        self, image: Volume, labels: Volume, path: Path, *, names: Mapping[int, str], initial: Volume | None
+    ) -> None: ...
 
 
 class DrawTrajectory(Protocol):

@@ -26,7 +26,9 @@ from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.trajectory import Recorder
 from pipeline.io.nearest import nearest
 from pipeline.io.orientation import canonical
+from pipeline.io.pixels import as_labels
 from pipeline.io.volume import Volume
+from pipeline.metrics.overlap import label_counts
 from pipeline.numerics.signed_distance import narrow_band_distance
 
 
@@ -48,7 +50,7 @@ def object_mask(initial: Volume, image: Volume, labels: Sequence[int] = ()) -> N
     """The object of an initial label map, on the image's grid: its only label, or all of `labels`.
 
     CaseError: GRID_MISMATCH (axes in another order or direction are none); BAD_LABELS for several labels of which none
-    was chosen, or a map that is full.
+    was chosen, for values that are no labels, or a map that is full.
     """
     if initial.spatial_dims != image.spatial_dims or not canonical(initial).same_grid(canonical(image)):
         raise CaseError(
@@ -56,8 +58,11 @@ def object_mask(initial: Volume, image: Volume, labels: Sequence[int] = ()) -> N
             f"the initial mask has shape {initial.spatial_shape} and affine {initial.affine.round(3).tolist()}, the "
             f"image {image.spatial_shape} and {image.affine.round(3).tolist()}: give a mask of this image, on its grid",
         )
-    array = initial.array if initial.same_grid(image) else nearest(initial, like=image).array
-    found = [int(label) for label in np.unique(array) if label]
+    try:
+        array = as_labels(initial.array if initial.same_grid(image) else nearest(initial, like=image).array)
+    except ValueError as error:
+        raise CaseError("BAD_LABELS", f"the initial mask: {error}") from error
+    found = (np.flatnonzero(label_counts(array)[1:]) + 1).tolist()
     if len(found) > 1 and not labels:
         raise CaseError(
             "BAD_LABELS",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from gzip import BadGzipFile
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -115,7 +114,8 @@ def _read_header(file: BinaryIO, path: Path) -> Nifti1Header:
     if not sizes:
         raise CaseError("UNREADABLE", f"{path} is not a NIfTI file: check it or export it again")
     try:
-        header = kinds[sizes.pop()].from_fileobj(BytesIO(start))
+        size = sizes.pop()
+        header = kinds[size](start[:size])  # without its extensions, which may be longer than `start`
         header.get_data_dtype()
         header.get_slope_inter()
     except HeaderDataError as error:

@@ -177,7 +177,7 @@ def test_an_interrupted_run_says_what_it_did_and_is_resumed(scans: Path, out: Pa
 
 
 def test_a_run_interrupted_between_two_files_of_a_case_leaves_no_labels_of_it(scans: Path, out: Path) -> None:
-    def draw(image: Volume, labels: Volume, path: Path, *, names) -> None:
+    def draw(image: Volume, labels: Volume, path: Path, *, names, initial) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -276,7 +276,7 @@ def test_run_json_names_the_weights_the_versions_and_the_counts(scans: Path, out
 
 
 def test_an_overlay_is_drawn_of_each_volume_and_removed_with_a_failed_one(scans: Path, out: Path) -> None:
-    def draw(image: Volume, labels: Volume, path: Path, *, names) -> None:
+    def draw(image: Volume, labels: Volume, path: Path, *, names, initial) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"picture")
         if path.stem == "b":

@@ -131,6 +131,15 @@ def test_trailing_axes_of_one_are_dropped_and_flat_files_get_a_third(tmp_path, s
     assert read_nifti(save(tmp_path / "b.nii", scan[..., 0])).array.shape == (6, 5, 1)
 
 
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+def test_a_header_with_a_long_extension_is_read_past_it(tmp_path, scan, name):
+    """TotalSegmentator keeps the names of its labels there, as XML of some kilobytes."""
+    image = nib.Nifti1Image(scan, OBLIQUE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"<label/>" * 5000))
+    nib.save(image, tmp_path / name)
+    np.testing.assert_array_equal(read_nifti(tmp_path / name).array, scan)
+
+
 @pytest.mark.parametrize("kept", [0, 1, 300, 0.3, 0.9, -1, -5, -9])
 def test_a_file_cut_short_is_refused(tmp_path, scan, kept):
     whole = save(tmp_path / "a.nii.gz", scan).read_bytes()

@@ -98,3 +98,13 @@ def test_a_single_slice_is_enough(tmp_path: Path) -> None:
     picture = draw(tmp_path / "a.png", first, mask)
     assert picture.shape == (LINE + LINE + PANEL_WIDTH, PANEL_WIDTH, 3)
     assert len(contour(picture))
+
+
+def test_the_mask_that_was_refined_is_dashed_and_its_slices_are_shown_too(tmp_path):
+    image, labels = scan()
+    initial = Volume(np.zeros_like(labels.array), labels.affine)
+    initial.array[4:10, 8:20, 9] = 1
+    plain, dashed = draw(tmp_path / "a.png", image, labels), draw(tmp_path / "b.png", image, labels, initial=initial)
+    below = np.s_[LINE:]
+    assert (plain[below] == 255).all(axis=-1).sum() < (dashed[below] == 255).all(axis=-1).sum()
+    assert dashed.shape[0] > plain.shape[0]  # slices 4 to 10: six panels in two rows, not three in one
