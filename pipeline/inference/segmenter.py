@@ -17,16 +17,21 @@ from torch import Tensor, nn
 
 from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
-from pipeline.inference.export import label_volume
+from pipeline.inference.export import label_volume, picture_labels
+from pipeline.inference.pictures import PictureInferer
 from pipeline.inference.refine import Evolution, evolve, from_mask, from_regressor, object_mask, strangers
 from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.inference.trajectory import Recorder, Trajectory
+from pipeline.io.channels import is_coloured, unit_values, with_channels
 from pipeline.io.volume import Volume
 from pipeline.ode.adaptive import StepLimitError
 from pipeline.ode.solve import Solver
 
-EMPTY_INITIAL = "EMPTY_INITIAL"  # flag: the initial mask was empty, the bundle's own contour took its place
+# flags of a result
+EMPTY_INITIAL = "EMPTY_INITIAL"  # the initial mask was empty, the bundle's own contour took its place
+GREY_PICTURE = "GREY_PICTURE"  # the bundle was trained on colours and was shown grey in all three
+COLOURED_PICTURE = "COLOURED_PICTURE"  # the bundle was trained on grey and was shown the luminance of true colours
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,7 +52,7 @@ class Prompt:
 class Segmentation:
     """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name.
 
-    trajectory: how the contour evolved, if that was asked for and there was a contour. flags: see EMPTY_INITIAL.
+    trajectory: how the contour evolved, if that was asked for and there was a contour. flags: see above.
     """
 
     labels: Volume
@@ -61,17 +66,18 @@ class Segmenter:
     """A trained network with what its bundle says about it. Made by `from_bundle`, called with one image after another.
 
     intensity: the bundle's dictionary transform of {"image": tensor}, the same as in training.
-    names: label value -> name. field_of_view_mm: in-plane width of the scans that training covered, None if it does not
-    matter. weights_sha256: of the file, for the record of a run.
+    channels: of the image that the network takes. names: label value -> name. field_of_view_mm: in-plane width of the
+    scans that training covered, None if it does not matter. weights_sha256: of the file, for the record of a run.
     """
 
     network: nn.Module
-    inferer: AxialSliceInferer
+    inferer: AxialSliceInferer | PictureInferer
     intensity: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
     device: torch.device
     name: str
     version: str
     weights_sha256: str
+    channels: int
     names: dict[int, str]
     modality: str
     field_of_view_mm: tuple[float, float] | None
@@ -119,7 +125,7 @@ class Segmenter:
                 f"the image has {image.spatial_dims} dimensions, {self.name} takes {self.spatial_dims}: "
                 "choose another bundle",
             )
-        if image.array.ndim > image.spatial_dims:
+        if image.spatial_dims == 3 and image.array.ndim > 3:
             raise CaseError(
                 "COLOUR", f"the image has {image.array.shape[-1]} channels, {self.name} takes one: convert it to grey"
             )
@@ -127,18 +133,25 @@ class Segmenter:
             with torch.inference_mode():
                 if prompt is not None or trajectory:
                     return self._evolved(image, prompt, trajectory)
-                labels = label_volume(
-                    image, self.network, intensity=self.intensity, inferer=self.inferer, device=self.device
-                )
+                return self._segmented(image)
         except torch.cuda.OutOfMemoryError as error:
             raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
         except StepLimitError as error:
             raise CaseError("STEP_LIMIT", f"{error}; on the command line: --solver midpoint --steps 2") from error
-        return Segmentation(labels=labels, names=self.names)
+
+    def _segmented(self, image: Volume) -> Segmentation:
+        road: dict[str, Any] = {"intensity": self.intensity, "device": self.device}
+        if not isinstance(self.inferer, PictureInferer):
+            return Segmentation(label_volume(image, self.network, inferer=self.inferer, **road), self.names)
+        values = unit_values(image.array)
+        labels = picture_labels(with_channels(values, self.channels), self.network, inferer=self.inferer, **road)
+        odd = is_coloured(values) != (self.channels == 3)
+        flag = GREY_PICTURE if self.channels == 3 else COLOURED_PICTURE
+        return Segmentation(Volume(labels, image.affine), self.names, flags=(flag,) if odd else ())
 
     def _evolved(self, image: Volume, prompt: Prompt | None, trajectory: bool) -> Segmentation:
         evolution = self.evolution
-        if evolution is None:
+        if evolution is None or isinstance(self.inferer, PictureInferer):
             raise InputError(f"{self.name} evolves no contour: choose a bundle of contour evolution")
         slabs = AxialSlabs(image, intensity=self.intensity, inferer=self.inferer, device=self.device)
         mask = None if prompt is None else object_mask(prompt.initial, image, prompt.initial_labels)
@@ -171,6 +184,7 @@ def _described(root: Path) -> dict[str, Any]:
     return {
         "name": root.name,
         "version": metadata["version"],
+        "channels": image["num_channels"],
         "names": {int(k): v for k, v in formats["outputs"]["pred"]["channel_def"].items() if int(k) > 0},
         "modality": image["modality"],
         "field_of_view_mm": tuple(map(float, field_of_view)) if field_of_view else None,

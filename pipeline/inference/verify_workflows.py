@@ -10,7 +10,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
+from pipeline.data.config import SEPARATOR
+from pipeline.data.roots import metadata
 from pipeline.numerics.signed_distance import signed_distance
 
 NETWORK = "network_def"
@@ -67,7 +71,7 @@ def properties(root: Path, workflow_type: str) -> list[str]:
     from monai.bundle import ConfigWorkflow
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        made_up_dataset(Path(folder))
+        made_up_dataset(root, Path(folder))
         workflow = ConfigWorkflow(
             str(root / "configs" / WORKFLOWS[workflow_type]),
             workflow_type=workflow_type,
@@ -90,22 +94,55 @@ def parser(root: Path, config: str) -> Any:
     return found
 
 
-def arguments(found: Any) -> dict[str, Any]:
-    component = found.get_parsed_content(NETWORK, instantiate=False)
-    return dict(component.config)
+def arguments(found: Any, id: str = NETWORK) -> Any:
+    """What a component is built with, its parts' arguments too: resolved, but nothing of it built."""
+    from monai.bundle import ConfigComponent
+
+    content = found.get_parsed_content(id, instantiate=False)
+    content = content.config if isinstance(content, ConfigComponent) else content
+    if isinstance(content, dict):
+        return {key: arguments(found, f"{id}{SEPARATOR}{key}") for key in content}
+    if isinstance(content, list):
+        return [arguments(found, f"{id}{SEPARATOR}{number}") for number in range(len(content))]
+    return content
 
 
-def made_up_dataset(folder: Path) -> None:
-    """Four patients with a ball each, in the layout of `evoseg prepare`."""
-    x, y, z = np.ogrid[-16:16, -16:16, -8:8]
-    ball = x**2 + y**2 + z**2 < 36
-    arrays = {"image": ball * np.int16(100), "label": ball * np.uint8(1), "distance": signed_distance(ball)}
-    cases = []
-    for number in range(4):
-        case: dict[str, Any] = {"id": f"case{number}", "patient": f"patient{number}", "fold": number % 2}
+def made_up_dataset(root: Path, folder: Path) -> None:
+    """Patients with a ball each, in the layout of `evoseg prepare`: four scans, or pictures for a bundle of these.
+
+    Half of them are the test part of the stored split, and they have the classes that train.yaml asks for, in turn.
+    """
+    train = parser(root, WORKFLOWS["train"])
+    classes = train.get("classes") or [""]
+    pictures = getattr(parser(root, WORKFLOWS["infer"]).get_parsed_content("inferer"), "spatial_dims", 3) == 2
+    cases: list[dict[str, Any]] = []
+    for number in range(4 * train.get("batch_size", 1) if pictures else 4):  # a picture is a sample, a scan has many
+        case = {"id": f"case{number}", "patient": f"patient{number}", "fold": number % 2}
+        case |= {"split": ("train", "test")[number % 2], "class": classes[number // 2 % len(classes)]}
+        arrays = made_up_picture(metadata(root)) if pictures else made_up_scan()
         for kind, array in arrays.items():
-            case[kind] = f"{kind}s/case{number}.nii.gz"
-            (folder / case[kind]).parent.mkdir(exist_ok=True)
-            nib.save(nib.Nifti1Image(array, np.eye(4)), folder / case[kind])
+            case[kind] = f"{kind}s/case{number}{'.png' if pictures else '.nii.gz'}"
+            path = folder / str(case[kind])
+            path.parent.mkdir(exist_ok=True)
+            if pictures:
+                Image.fromarray(array).save(path)
+            else:
+                nib.save(nib.Nifti1Image(array, np.eye(4)), path)
         cases.append(case)
     (folder / "dataset.json").write_text(json.dumps({"cases": cases}))
+
+
+def made_up_scan() -> dict[str, NDArray]:
+    x, y, z = np.ogrid[-16:16, -16:16, -8:8]
+    ball = x**2 + y**2 + z**2 < 36
+    return {"image": ball * np.int16(100), "label": ball * np.uint8(1), "distance": signed_distance(ball)}
+
+
+def made_up_picture(content: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
+    """Of the size and the channels that metadata.json tells of the network's input."""
+    image = content["network_data_format"]["inputs"]["image"]
+    y, x = (np.linspace(-1, 1, n) for n in image["spatial_shape"])
+    disc = y[:, None] ** 2 + x**2 < 0.2
+    grey = disc * np.uint8(200)
+    colours = np.repeat(grey[:, :, None], 3, axis=2)
+    return {"image": grey if image["num_channels"] == 1 else colours, "label": disc * np.uint8(1)}

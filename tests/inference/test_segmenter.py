@@ -1,4 +1,7 @@
-"""Segmenter: what a bundle becomes, what it refuses, and that MONAI's engine gives the same labels."""
+"""Segmenter: what a bundle becomes, what it refuses, and that MONAI's engine gives the same labels.
+
+Pictures go through made-up weights: what is tested is the road to the network and back.
+"""
 
 import hashlib
 import shutil
@@ -10,14 +13,20 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from PIL import Image
+from pydicom.uid import UltrasoundImageStorage
 
 from pipeline.data.roots import bundle
 from pipeline.errors import CaseError, InputError
-from pipeline.inference.segmenter import Segmenter
+from pipeline.inference.segmenter import COLOURED_PICTURE, GREY_PICTURE, Segmenter
+from pipeline.io.channels import unit_values, with_channels
+from pipeline.io.discover import find_cases, read_case
+from pipeline.io.image2d import read_image
 from pipeline.io.nifti import read_nifti
 from pipeline.io.volume import Volume
 
 NAME = "kidney_ct_regression_segmentation"
+GREY, COLOUR = "continuous_unet_busi_segmentation", "continuous_unet_isic_segmentation"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,48 @@ def scan(shape=(64, 80, 5), affine=None):
     coarse = np.random.default_rng(0).normal(60, 120, tuple(-(-n // 8) for n in shape[:2]) + shape[2:])
     fine = coarse.repeat(8, axis=0).repeat(8, axis=1)[: shape[0], : shape[1]]
     return Volume(fine.astype(np.int16), np.diag([-2.0, 2.0, 3.0, 1.0]) if affine is None else affine)
+
+
+def run_by_monai(name, dataset_dir, output_dir, **changes):
+    """inference.yaml by MONAI's engine alone, on the CPU."""
+    parser = ConfigParser()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parser.read_config(str(Path(bundle(name)) / "configs" / "inference.yaml"))
+        parser.config.update(dataset_dir=str(dataset_dir), output_dir=str(output_dir), device="cpu", **changes)
+        parser.parse(True)
+        parser.get_parsed_content("run")
+
+
+def photograph(shape=(70, 91), channels=3):
+    """Blots of 8 bits; the colours of each pixel differ."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (*(-(-n // 8) for n in shape), channels), dtype=np.uint8)
+    fine = coarse.repeat(8, axis=0).repeat(8, axis=1)[: shape[0], : shape[1]]
+    return fine[:, :, 0] if channels == 1 else fine
+
+
+def picture(array):
+    return Volume(array, np.eye(3))
+
+
+@pytest.fixture(scope="module", params=[GREY, COLOUR])
+def on_pictures(request, tmp_path_factory):
+    """A bundle of pictures with made-up weights, by which about half of `photograph` is the object."""
+    root = tmp_path_factory.mktemp("bundles") / request.param
+    shutil.copytree(bundle(request.param), root, ignore=shutil.ignore_patterns("models"))
+    (root / "models").mkdir()
+    parser = ConfigParser(ConfigParser.load_config_file(str(root / "configs" / "inference.yaml")))
+    torch.manual_seed(0)
+    weights = root / "models" / "model.pt"
+    torch.save(parser.get_parsed_content("network_def").state_dict(), weights)
+    made = Segmenter.from_bundle(root, device="cpu")
+    values = torch.from_numpy(with_channels(unit_values(photograph()), made.channels)).movedim(-1, 0)
+    with torch.inference_mode():
+        logits = made.inferer(made.intensity({"image": values})["image"][None], made.network)
+    made.network.head.bias.sub_(float(logits.quantile(0.4)))  # between two pixels: none is left at the threshold
+    torch.save(made.network.state_dict(), weights)
+    return made, root
 
 
 def test_it_knows_what_the_bundle_says_of_itself(segmenter):
@@ -77,13 +128,7 @@ def test_monais_own_engine_gives_the_same_labels(segmenter, tmp_path):
     nib.save(nib.Nifti1Image(np.ascontiguousarray(part), affine), tmp_path / "scan.nii.gz")
     ours = segmenter(read_nifti(tmp_path / "scan.nii.gz")).labels
 
-    parser = ConfigParser()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parser.read_config(str(Path(bundle(NAME)) / "configs" / "inference.yaml"))
-        parser.config.update(dataset_dir=str(tmp_path), output_dir=str(tmp_path / "out"), device="cpu")
-        parser.parse(True)
-        parser.get_parsed_content("run")
+    run_by_monai(NAME, tmp_path, tmp_path / "out")
     theirs = read_nifti(tmp_path / "out" / "scan_seg.nii.gz")
     assert ours.array.any()  # otherwise equality would say nothing
     np.testing.assert_array_equal(theirs.array, ours.array)
@@ -126,3 +171,78 @@ def test_a_bundle_of_another_kind_is_refused_with_what_it_lacks(empty_bundle, fi
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(InputError, match="--device"):
         Segmenter.from_bundle(NAME, device=device)
+
+
+@pytest.mark.parametrize("shape", [(70, 91), (1, 1), (5, 300)])
+def test_masks_have_the_pictures_own_size(on_pictures, shape):
+    segmenter, _ = on_pictures
+    image = picture(photograph(shape))
+    labels = segmenter(image).labels
+    assert segmenter.spatial_dims == 2 and labels.affine is image.affine
+    assert labels.array.shape == shape and labels.array.dtype == np.uint8 and set(np.unique(labels.array)) <= {0, 1}
+
+
+def test_monais_own_engine_gives_the_same_masks_of_pictures_of_every_kind(on_pictures, tmp_path):
+    segmenter, root = on_pictures
+    colour, grey = photograph(), photograph(channels=1)
+    kinds = {
+        "colour.png": Image.fromarray(colour),
+        "grey.png": Image.fromarray(grey),
+        "below/grey.png": Image.fromarray(grey[:33]),  # as another file is called, in another folder
+        "photo.jpg": Image.fromarray(colour),
+        "deep.tif": Image.fromarray(grey.astype(np.uint16) * 16 + 3),
+        "alpha.png": Image.fromarray(np.dstack([colour, grey])),
+        "palette.png": Image.fromarray(colour).convert("P"),
+        "bits.bmp": Image.fromarray(grey > 90),
+    }
+    for name, image in kinds.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "in" / name)
+    run_by_monai(root, tmp_path / "in", tmp_path / "out", bundle_root=str(root))
+    for name in kinds:
+        ours = segmenter(read_image(tmp_path / "in" / name)).labels.array
+        theirs = np.asarray(Image.open((tmp_path / "out" / name).with_name(f"{Path(name).stem}_seg.png")))
+        assert 0.02 < ours.mean() < 0.98, name  # otherwise equality would say little
+        np.testing.assert_array_equal(theirs, ours, err_msg=name)
+
+
+def test_grey_and_colour_are_made_of_each_other_and_flagged_where_they_were_not_trained_on(on_pictures):
+    segmenter, _ = on_pictures
+    odd = {GREY: COLOURED_PICTURE, COLOUR: GREY_PICTURE}[segmenter.name]
+    grey = photograph(channels=1)
+    as_grey, as_colour = segmenter(picture(grey)), segmenter(picture(np.dstack([grey] * 3)))
+    np.testing.assert_array_equal(as_grey.labels.array, as_colour.labels.array)  # a screenshot of greys is grey
+    assert as_grey.flags == as_colour.flags == ((odd,) if odd == GREY_PICTURE else ())
+    assert segmenter(picture(photograph())).flags == ((odd,) if odd == COLOURED_PICTURE else ())
+
+
+def test_12_bits_in_16_are_what_8_bits_of_the_same_range_are(on_pictures):
+    segmenter, _ = on_pictures
+    shallow = photograph(channels=1)
+    shallow[0, 0], shallow[-1, -1] = 0, 255
+    deep = segmenter(picture(shallow.astype(np.uint16) * 16 + 7)).labels
+    np.testing.assert_array_equal(deep.array, segmenter(picture(shallow)).labels.array)
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME2", "RGB"])
+def test_an_ultrasound_of_dicom_is_what_the_same_picture_is(on_pictures, write_series, tmp_path, kind):
+    segmenter, _ = on_pictures
+    pixels = photograph(channels=3 if kind == "RGB" else 1)
+    tags = {"SOPClassUID": UltrasoundImageStorage, "Modality": "US", "PhotometricInterpretation": kind}
+    tags |= {"ImagePositionPatient": None, "PixelSpacing": [0.1, 0.2]}
+    colour = {"SamplesPerPixel": 3, "PlanarConfiguration": 0} if kind == "RGB" else {}
+    write_series(tmp_path, pixels[None], **tags, **colour)
+    [case] = find_cases(tmp_path)
+    image = read_case(case)
+    found = segmenter(image).labels
+    assert found.spacing_mm == (0.1, 0.2)
+    np.testing.assert_array_equal(found.array, segmenter(picture(pixels)).labels.array)
+
+
+def test_volumes_and_contours_are_refused_by_a_bundle_of_pictures(on_pictures):
+    segmenter, _ = on_pictures
+    with pytest.raises(CaseError, match="takes 2") as refused:
+        segmenter(scan())
+    assert refused.value.code == "WRONG_DIMENSION"
+    with pytest.raises(InputError, match="evolves no contour"):
+        segmenter(picture(photograph()), trajectory=True)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from pipeline.cli.app import app
 from pipeline.inference import verify as verifying
 from pipeline.inference.verify import RULES, verify
+from pipeline.inference.verify_workflows import infer_properties, networks_are_equal, train_properties
 
 GOOD = Path(__file__).resolve().parents[2] / "bundles" / "kidney_ct_regression_segmentation"
 
@@ -142,6 +143,20 @@ def test_a_broken_rule_is_told(bundle: Path, only: Only, rule: str, damage: Dama
     only(rule)
     [(_, problems)] = verify(bundle)
     assert any(word in problem for problem in problems), problems
+
+
+def test_a_difference_in_a_part_of_the_network_is_told_and_equal_parts_are_equal(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("models", "docs")
+    root = Path(shutil.copytree(GOOD.with_name("continuous_unet_busi_segmentation"), tmp_path / "b", ignore=ignored))
+    assert not list(networks_are_equal(root))
+    in_config("train.yaml", network_def__solver__steps=3)(root)
+    assert ["solver" in problem for problem in networks_are_equal(root)] == [True]
+
+
+@pytest.mark.parametrize("name", ["continuous_unet_busi_segmentation", "continuous_unet_isic_segmentation"])
+def test_workflows_of_pictures_are_built_on_made_up_pictures(name: str) -> None:
+    root = GOOD.with_name(name)
+    assert not train_properties(root) and not infer_properties(root)
 
 
 def test_every_rule_is_broken_by_a_test() -> None:
