@@ -159,7 +159,7 @@ class Segmenter:
         start = (
             from_mask(mask, evolution, slabs)
             if mask is not None and given
-            else from_regressor(self.network.regressor, evolution, slabs)
+            else from_regressor(self.network.get_submodule("regressor"), evolution, slabs)
         )
         recorder = Recorder(slabs, outside=-evolution.cut_px) if trajectory else None
         labels = evolve(image, slabs, evolution, start, recorder=recorder)
@@ -225,6 +225,8 @@ def _integrate_by(network: nn.Module, fields: Mapping[str, Any], name: str) -> N
         raise InputError(f"{name} solves no differential equation: leave out --solver and --steps")
     for part in solved:
         part.solver = replace(part.solver, **fields)
+        if "steps" in fields and part.solver.method == "dopri5":
+            raise InputError(f"{name} is solved by dopri5, which chooses its own steps: name a --solver for --steps")
 
 
 def _parse(config: Path) -> ConfigParser:

@@ -47,7 +47,7 @@ def narrow_band_distance(
         reach = np.ceil(width / steps + 0.5).astype(int) + 1  # beyond it every voxel lies farther than `width`
         inside = [np.flatnonzero(mask.any(axis=tuple(set(range(mask.ndim)) - {axis}))) for axis in range(mask.ndim)]
         box = tuple(slice(max(i[0] - r, 0), i[-1] + r + 1) for i, r in zip(inside, reach, strict=True))
-        cut[box] = signed_distance(mask[box], steps).clip(-width, width)
+        cut[box] = signed_distance(mask[box], steps.tolist()).clip(-width, width)
     return cut
 
 
