@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint bench crossval resolve clean
+.PHONY: help setup demo test lint bench crossval tables resolve clean
 
 help:    ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -58,6 +58,19 @@ crossval: setup  ## cross-validate the kidney bundles, SOURCE=folder (4 hours of
 	$(FIGURES)/refinement.py paired runs/regression/predictions runs/evolution/predictions runs/btcv
 	$(FIGURES)/refinement.py table runs/btcv runs/evolution
 	$(FIGURES)/refinement.py solvers runs/btcv runs/evolution
+
+# make tables SOURCE=folder of the datasets' folders: the tables of the continuous U-Net's paper, from nothing. Resumable.
+# TABLES=blocks fills one of them; OPTIONS=--estimate says what the training will cost, and trains nothing.
+PICTURES := busi isic2018 stare glas dsb2018 kvasir_seg
+TABLES ?= efficiency blocks noise solvers rivals curves
+OPTIONS ?=
+tables: setup  ## fill the tables of the paper on continuous U-Nets, SOURCE=folder (OPTIONS=--estimate for its cost)
+	for name in $(PICTURES); do \
+	  $(BIN)/evoseg prepare $$name $(SOURCE)/$$name -o runs/pictures/$$name --size 128 || exit 1; \
+	done
+	for table in $(TABLES); do \
+	  $(FIGURES)/fill_table.py configs/tables/continuous_unet/$$table.yaml --data runs/pictures $(OPTIONS) || exit 1; \
+	done
 
 resolve: setup  ## whether wheels for every supported Python can be found (nothing is installed)
 	@for version in 3.11 3.12 3.13 3.14; do \
