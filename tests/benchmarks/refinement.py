@@ -57,7 +57,8 @@ def half_missing(mask: Mask, image: NDArray, random: np.random.Generator) -> Mas
 
 def coarse(mask: Mask, image: NDArray, random: np.random.Generator) -> Mask:
     """Voxels of 6 x 6 pixels, as of a mask brought from a coarser grid by nearest neighbour."""
-    return np.kron(mask[3::6, 3::6], np.ones((6, 6), bool))[: mask.shape[0], : mask.shape[1]]
+    centres = [np.minimum(np.arange(n) // 6 * 6 + 3, n - 1) for n in mask.shape]
+    return mask[np.ix_(*centres)]
 
 
 def threshold(mask: Mask, image: NDArray, random: np.random.Generator) -> Mask:
