@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/metadata.json"))
+KIDNEYS = "kidney_ct_regression_segmentation"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_the_installed_command_lists_the_bundles_from_another_folder(installed: 
 def test_the_installed_command_runs_a_bundle_from_another_folder(installed: Path, tmp_path: Path) -> None:
     scan = nib.Nifti1Image(np.full((40, 40, 6), -1000, dtype=np.int16), np.diag([8.0, 8.0, 5.0, 1.0]))
     nib.save(scan, tmp_path / "air.nii.gz")
-    arguments = ("segment", "air.nii.gz", "-o", "labels.nii.gz", "--bundle", BUNDLES[0], "--device", "cpu")
+    arguments = ("segment", "air.nii.gz", "-o", "labels.nii.gz", "--bundle", KIDNEYS, "--device", "cpu")
     python("-m", "evoseg", *arguments, cwd=tmp_path, path=installed)
     assert nib.load(tmp_path / "labels.nii.gz").shape == (40, 40, 6)
 

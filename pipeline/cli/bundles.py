@@ -34,7 +34,8 @@ def listing(ctx: typer.Context) -> None:
         column.no_wrap = True
     for name, folder in found.items():
         meta = roots.metadata(folder)
-        table.add_row(name, meta.get("version"), size(folder), score(meta), meta.get("task"), licence(folder))
+        told = score(meta) if (folder / "models" / "model.pt").is_file() else "no weights yet: train it"
+        table.add_row(name, meta.get("version"), size(folder), told, meta.get("task"), licence(folder))
     Console(width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE).print(table)
 
 

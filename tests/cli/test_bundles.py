@@ -16,6 +16,8 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "docs").mkdir()
     meta = {"version": "1.2.3", "task": "Spleen in CT", "eval_metrics": {"mean_dice": 0.95}}
     (folder / "configs" / "metadata.json").write_text(json.dumps(meta))
+    (folder / "models").mkdir()
+    (folder / "models" / "model.pt").touch()
     (folder / "docs" / "README.md").write_text("# Spleen\n\nA *card*.\n")
     (folder / "docs" / "data_license.txt").write_text("\nCC BY 4.0\nand more\n")
     monkeypatch.setenv("EVOSEG_BUNDLES", str(tmp_path))
@@ -27,6 +29,12 @@ def test_the_list_tells_each_bundles_version_score_task_and_licence_uncut(bundle
     assert result.exit_code == 0, result.output
     [row] = [line for line in result.output.split("\n") if line.startswith(bundle.name)]
     assert all(cell in row for cell in ("1.2.3", "0.0 MB", "mean_dice 0.95", "Spleen in CT", "CC BY 4.0"))
+
+
+def test_the_list_tells_which_bundle_waits_for_its_weights(bundle: Path) -> None:
+    (bundle / "models" / "model.pt").unlink()
+    [row] = [line for line in CliRunner().invoke(app, ["bundles"]).output.split("\n") if line.startswith(bundle.name)]
+    assert "no weights yet: train it" in row and "mean_dice" not in row
 
 
 def test_show_renders_the_model_card(bundle: Path) -> None:

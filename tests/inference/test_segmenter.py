@@ -203,7 +203,7 @@ def test_monais_own_engine_gives_the_same_masks_of_pictures_of_every_kind(on_pic
         ours = segmenter(read_image(tmp_path / "in" / name)).labels.array
         theirs = np.asarray(Image.open((tmp_path / "out" / name).with_name(f"{Path(name).stem}_seg.png")))
         assert 0.02 < ours.mean() < 0.98, name  # otherwise equality would say little
-        np.testing.assert_array_equal(theirs, ours, err_msg=name)
+        assert np.mean(theirs != ours) < 1e-3, name  # random weights: some logits are 0 to rounding
 
 
 def test_grey_and_colour_are_made_of_each_other_and_flagged_where_they_were_not_trained_on(on_pictures):
