@@ -76,15 +76,14 @@ class SoftThresholdDynamics(nn.Module):
 
     def forward(self, logits: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """edge_weight: e, (B, 1, *spatial), see the function `edge_weight`."""
-        with torch.autocast(logits.device.type, enabled=False):
-            o = self.checked(logits)
-            if o.shape[1] == 2:
-                return self._two_classes(o, edge_weight)
-            scores = o / self.entropy
-            for _ in range(self.iterations):
-                p = self.tangent(scores.softmax(dim=1), edge_weight)
-                scores = (o - p) / self.entropy  # (2)
-            return scores
+        o = self.checked(logits)
+        if o.shape[1] == 2:
+            return self._two_classes(o, edge_weight)
+        scores = o / self.entropy
+        for _ in range(self.iterations):
+            p = self.tangent(scores.softmax(dim=1), edge_weight)
+            scores = (o - p) / self.entropy  # (2)
+        return scores
 
     def tangent(self, u: Tensor, edge_weight: Tensor | None = None) -> Tensor:
         """p of (2), the gradient of the boundary's length: (B, C, *spatial)."""

@@ -24,7 +24,7 @@ combination with volumes are not from the paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,9 @@ Scheme = Literal["parent", "forward"]
 class StarShape(nn.Module):
     """Logits (B, C, *spatial) to logits whose softmax is regularised by `dynamics`, some classes star-shaped.
 
-    labels: those classes. scheme: A. The iterations T are those of `dynamics`; 50 in training as published, 200 for
-    a constraint that holds to 1e-3.
+    labels: those classes. scheme: A. The iterations T are those of `dynamics`; on a bitten disc of 96 pixels beside a
+    second one (lambda = 0.75, eps = 1 and 0.1) 50 leave 0.2 % and 18 % of the rays violated and 200 none; the
+    published scheme leaves 18 % in either case after 200.
     Centres are (B, n) for one class and one object, (B, labels, n), or (B, labels, objects, n): in pixels of the
     logits' grid in the axes' order (row, column); nan for an object that is not there. ValueError for other shapes, a
     centre outside the image, and what the dynamics refuse.
@@ -65,7 +66,9 @@ class StarShape(nn.Module):
         at_most: Tensor | None = None,
         edge_weight: Tensor | None = None,
     ) -> Tensor:
-        """at_least, at_most: volumes in pixels as in VolumePreserving; None: free."""
+        """at_least, at_most: volumes in pixels as in VolumePreserving; without `at_least` they are free."""
+        if at_least is None and at_most is not None:
+            raise ValueError("at_most is given without at_least: pass zeros where a volume may be small")
         with torch.autocast(logits.device.type, enabled=False):
             o = self.dynamics.checked(logits)
             rays = self._rays(o, centers)
@@ -100,7 +103,7 @@ class StarShape(nn.Module):
         ]
         return torch.tensor(shares, dtype=torch.float64, device=u.device)
 
-    def _rays(self, u: Tensor, centers: Tensor) -> Rays:
+    def _rays(self, u: Tensor, centers: Tensor) -> _Tree | _Field:
         scheme, objects = _Tree if self.scheme == "parent" else _Field, self._objects(u, centers)
         return scheme(u[:, self.labels], objects, self.dynamics.entropy)
 
@@ -117,18 +120,8 @@ class StarShape(nn.Module):
         return given
 
 
-class Rays(Protocol):
-    """A on u (B, labels, *spatial), its adjoint, and the stable tau, which broadcasts."""
-
-    step: Tensor | float
-
-    def rise(self, u: Tensor) -> Tensor: ...
-
-    def adjoint(self, q: Tensor) -> Tensor: ...
-
-
 class _Field:
-    """s . grad for u (B, labels, *spatial) and centres (B, labels, objects, n)."""
+    """A u = s . grad u for u (B, labels, *spatial), its adjoint, and tau; centres (B, labels, objects, n)."""
 
     def __init__(self, u: Tensor, centers: Tensor, entropy: float) -> None:
         fields = torch.stack([ray_field(u.shape[2:], points) for points in centers.flatten(0, 1)], dim=1)
@@ -143,7 +136,7 @@ class _Field:
 
 
 class _Tree:
-    """u(parent) - u, for u and centres as above."""
+    """A u = u(parent) - u, with the members of `_Field`; tau is a number a pixel."""
 
     def __init__(self, u: Tensor, centers: Tensor, entropy: float) -> None:
         trees = [parents(u.shape[2:], points)[0] for points in centers.flatten(0, 1)]

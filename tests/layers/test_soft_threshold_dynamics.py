@@ -124,6 +124,13 @@ def test_it_commutes_with_turns_flips_and_permuted_classes(classes):
         torch.testing.assert_close(std(move(logits)).softmax(dim=1), move(u))
 
 
+def test_a_constant_edge_weight_multiplies_the_length():
+    u, e = noise(1, 3, 6, 6).softmax(dim=1), torch.full((1, 1, 6, 6), 0.25, dtype=torch.float64)
+    light, half = layer(weight=0.5), layer(weight=2.0)
+    torch.testing.assert_close(half.energy(u, u, e), light.energy(u, u))
+    torch.testing.assert_close(half.tangent(u, e), light.tangent(u))
+
+
 def test_an_edge_lets_the_boundary_pass_cheaply():
     image = torch.zeros(1, 1, 6, 6, dtype=torch.float64)
     image[..., 3:] = 40

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.layers.soft_threshold_dynamics import SoftThresholdDynamics
-from pipeline.layers.star_shape import StarShape
+from pipeline.layers.star_shape import StarShape, _momentum
 from pipeline.layers.volume_preserving import VolumePreserving
 
 SCHEMES = pytest.mark.parametrize("scheme", ["parent", "forward"])
@@ -87,6 +87,15 @@ def test_the_tree_reaches_a_star_that_the_published_scheme_is_far_from():
     assert violated["parent", 0] > 0.03 and slack["parent", 0] < -0.5
     assert violated["parent", 200] <= 0.005 and slack["parent", 200] > -5e-3
     assert slack["forward", 50] < -0.02
+
+
+def test_momentum_grows_by_nesterovs_rule_and_starts_anew_after_a_step_uphill():
+    moved, age = torch.ones(2, 1, 3, 3), torch.full((2, 1), 2.0)
+    uphill = torch.stack([-moved[0], moved[0]])
+    factor, older = _momentum(uphill, moved, age)
+    grown = (1 + (1 + 4 * 2.0**2) ** 0.5) / 2
+    assert older.flatten().tolist() == pytest.approx([grown, 1.0])
+    assert factor.flatten().tolist() == pytest.approx([(2.0 - 1) / grown, 0.0])
 
 
 def test_at_convergence_the_multiplier_is_complementary_to_the_slope():
@@ -172,6 +181,11 @@ def test_centres_of_another_shape_are_refused(shape):
 def test_a_setting_outside_its_rule_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         layer(**settings)
+
+
+def test_half_an_interval_is_refused():
+    with pytest.raises(ValueError, match="at_most is given without at_least"):
+        layer()(noise(1, 2, 9, 9), torch.zeros(1, 2), at_most=torch.tensor([81.0, 9.0]))
 
 
 def test_a_label_that_is_no_channel_is_refused():

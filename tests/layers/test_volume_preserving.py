@@ -56,6 +56,16 @@ def test_energy_falls_from_step_to_step_among_segmentations_of_one_volume():
     assert energies[-1] < energies[0] - 1e-2
 
 
+def test_the_limit_is_critical_among_segmentations_of_its_volumes():
+    logits, volumes = noise(1, 3, 8, 8), torch.tensor([40.0, 16.0, 8.0])
+    vp = layer(entropy=0.9, weight=0.6, iterations=100)
+    u = vp(logits, volumes).softmax(dim=1).requires_grad_()
+    (slope,) = torch.autograd.grad(vp.dynamics.energy(u, logits).sum(), u)
+    # The slope is one number a pixel, from the simplex, plus one a class, from its volume.
+    rest = slope - slope.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(rest, rest.mean(dim=(2, 3), keepdim=True).expand_as(rest), rtol=0, atol=1e-5)
+
+
 def test_one_sinkhorn_step_an_iteration_is_near_for_a_large_entropy_and_far_for_a_small_one():
     logits, volumes = noise(1, 2, 16, 16), torch.tensor([246.0, 10.0])
     errors = {}
@@ -73,11 +83,15 @@ def test_the_gradient_is_right(solver):
 
 
 def test_under_autocast_it_computes_in_float32():
-    logits, volumes = noise(1, 2, 16, 16).float(), torch.tensor([200.0, 56.0])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = layer(entropy=0.1)(logits.bfloat16(), volumes)
-    assert found.dtype == torch.float32
-    assert layer().volume_error(found.softmax(dim=1), volumes).item() < 1e-6
+    logits, volumes = noise(1, 3, 8, 8).bfloat16().float().requires_grad_(), torch.tensor([40.0, 16.0, 8.0])
+    vp, slopes = layer(entropy=0.5), []
+    for enabled in (True, False):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            found = vp(logits, volumes)
+        assert found.dtype == torch.float32
+        slopes += torch.autograd.grad(found.square().sum(), logits)
+    torch.testing.assert_close(*slopes)
+    assert vp.volume_error(vp(logits.bfloat16(), volumes).softmax(dim=1), volumes).item() < 1e-6
 
 
 def test_an_unknown_solver_is_refused():

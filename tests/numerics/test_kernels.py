@@ -62,6 +62,12 @@ def test_zero_padding_is_torchs_convolution():
     torch.testing.assert_close(blur(u, taps.tolist()), F.conv2d(u, product, padding=3))
 
 
+def test_symmetric_padding_is_the_convolution_of_the_mirrored_picture():
+    u, taps = noise(1, 1, 4, 9), kernel_taps(7, 2.0)
+    rows, columns = [2, 1, 0, 0, 1, 2, 3, 3, 2, 1], [2, 1, 0, *range(9), 8, 7, 6]
+    torch.testing.assert_close(blur(u, taps, "symmetric"), blur(u[..., rows, :][..., columns], taps)[..., 3:-3, 3:-3])
+
+
 def test_a_picture_smaller_than_the_kernel_loses_what_falls_outside():
     taps = kernel_taps(7, 2.0)
     torch.testing.assert_close(

@@ -51,11 +51,14 @@ def test_soft_volumes_are_met_in_few_steps(entropy, shares, dtype, monkeypatch):
 
 @ENTROPIES
 @SHARES
-def test_with_intervals_the_dual_meets_the_conditions_of_an_optimum(entropy, shares):
+def test_with_intervals_the_dual_meets_the_conditions_of_an_optimum(entropy, shares, monkeypatch):
+    taken, newton = [], simplex._newton
+    monkeypatch.setattr(simplex, "_newton", lambda *a: taken.append(1) or newton(*a))
     scores = noise(2, len(shares), 24, 24) / entropy
     volumes = torch.tensor(shares, dtype=torch.float64) * PIXELS
     bounds = volume_bounds(0.9 * volumes, 1.1 * volumes, scores)
     r, u = with_dual(scores, bounds)
+    assert len(taken) <= 10 * len(scores)
     found, near = u.sum(dim=(2, 3)), 1e-6 * PIXELS
     assert ((found > bounds.lo - near) & (found < bounds.hi + near)).all()
     assert ((found - bounds.lo).abs() < near)[r > 1e-6].all() and ((found - bounds.hi).abs() < near)[r < -1e-6].all()
@@ -159,6 +162,12 @@ def test_one_constrained_class_costs_the_least_score():
     totals = scores.flatten(1).T.expand(len(choices), 6, 3).gather(2, choices[..., None]).sum(dim=(1, 2))
     best = choices[totals.where((choices == 1).sum(dim=1) == 3, -torch.inf).argmax()]
     assert torch.equal(labels.flatten(), best)
+
+
+def test_a_class_leaves_pixels_to_a_better_one_that_comes_after_it():
+    scores = torch.tensor([[0.0, 0.0, 0.0], [5.0, 4.0, -1.0], [9.0, 0.0, -1.0]])
+    one = partial(volume_mask, at_least=1)
+    assert margin_labels(scores, {1: one, 2: one}).tolist() == [2, 1, 0]
 
 
 def test_labels_without_a_free_class_are_refused():

@@ -161,6 +161,11 @@ def test_a_volume_interval_moves_a_star_no_further_than_needed():
     assert int(star_mask(scores, center, free + 9).sum()) == free + 9
 
 
+def test_what_a_volume_lacks_is_added_from_the_centre_outwards():
+    scores = torch.tensor([[2.0] * 8 + [-1.0] * 11 + [1.0]])  # the optimum for any constant: one pixel, or all
+    assert star_mask(scores, torch.tensor([[0.0, 19.0]]), 5, 5)[0].tolist() == [False] * 15 + [True] * 5
+
+
 def test_nothing_lies_or_passes_where_a_score_is_minus_infinity():
     scores = torch.ones(9, 9, dtype=torch.float64)
     scores[4, 6] = -torch.inf
