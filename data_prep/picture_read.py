@@ -18,13 +18,13 @@ from PIL import Image
 
 from data_prep.picture_layout import COLOUR, Picture
 from pipeline.errors import CaseError
+from pipeline.io.channels import LUMA
 from pipeline.io.image2d import read_image
 from pipeline.io.pixels import as_labels
 from pipeline.io.refusals import reading
 
 logger = logging.getLogger(__name__)
 
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow turns colour into grey
 JPEG_NOISE = 32  # a grey picture's channels differ by less than this after JPEG; real colours by more
 
 

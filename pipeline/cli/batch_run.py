@@ -182,4 +182,5 @@ def _summarise(results: Sequence[CaseResult], total: int, out: Path, seconds: fl
         logger.info("  %d x %s (%s): %s", number, code, CASE_CODES[code], ", ".join(ids[:5]) + ", ..." * (number > 5))
     for flag, number in Counter(flag for result in results for flag in result.flags).most_common():
         logger.info("  %d x flagged %s", number, flag)
-    logger.info("Labels, %s, %s and contours over the scans (%s/) are in %s", CASES_FILE, RUN_FILE, OVERLAYS, out)
+    drawn = f", contours over the scans ({OVERLAYS}/)" if (out / OVERLAYS).is_dir() else ""
+    logger.info("Labels, %s, %s%s are in %s", CASES_FILE, RUN_FILE, drawn, out)

@@ -11,13 +11,12 @@ import torch
 from monai.data import Dataset
 from monai.transforms import Randomizable
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.io.image2d import read_image
 
 
 class PictureDataset(Dataset):
-    """Samples {"image": (C, H, W) float32 in 0..1, "label": (1, H, W) float32}, plain tensors.
+    """Samples {"image": (C, H, W) float32 in 0..1, "label": (1, H, W) float32, "id": str}, plain tensors.
 
     data: dicts with the paths "image" (8-bit grey, C = 1, or colour, C = 3) and "label" (datalist.cases).
     transform: applied to each sample; augmentation is chosen in the bundle's config.
@@ -57,7 +56,8 @@ class PictureDataset(Dataset):
         return len(self._images)
 
     def _transform(self, index: int) -> Any:
-        sample: dict[str, Tensor] = {
+        sample: dict[str, Any] = {
+            "id": self.data[index]["id"],
             "image": torch.from_numpy(self._images[index]).to(torch.float32).div_(255),
             "label": torch.from_numpy(self._labels[index]).to(torch.float32),
         }

@@ -5,6 +5,8 @@ TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's 
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
 EMPTY_INITIAL          there was no contour to refine: the result is the bundle's own
+GREY_PICTURE           a picture without colours for a bundle that was trained on colours
+COLOURED_PICTURE       a picture with true colours for a bundle of grey pictures, which sees its luminance
 HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
                        missing rescale intercept, no CT)
 

@@ -210,7 +210,7 @@ def _report(found: Sequence[_Found], others: Counter[str], roots: Sequence[Path]
         where = ", ".join(map(str, roots))
         rest = f" ({others.total()} other files: {passed})" if others else ""
         raise InputError(f"no scan in {where}{rest}: looked for {_LOOKED_FOR}")
-    logger.info("%d cases found; files passed over: %s", len(found), passed or "none")
+    logger.info("%d case%s found; files passed over: %s", len(found), "s" * (len(found) != 1), passed or "none")
     for case in found:
         for note in case.notes:
             logger.info("%s: %s", case.names[0], note)

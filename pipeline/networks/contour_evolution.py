@@ -13,7 +13,7 @@ added to a contour on a finer grid as well.
 phi0 is cut off because a contour can only be moved, or born, within the reach of the narrow band's loss: where phi0 is
 -100, no gradient arrives. {phi0 > 0} does not depend on the cut. A distance map is smooth, so lambda looks at the
 image folded 2 x 2 into channels (space to depth, exact, as in networks/distance_unet.py) and f at a state folded 4 x 4:
-every pixel keeps values of its own, and an evaluation of f costs a fifth of lambda's.
+every pixel keeps values of its own, and an evaluation of f takes an eighth of lambda's multiply-adds.
 
 Reference: Valle et al., Neural ODEs for Image Segmentation with Level Sets (2019), equation 3 and section 3.3. Not from
 the paper: the cut, the folding, and a U-Net as lambda (the paper does not say what lambda is).

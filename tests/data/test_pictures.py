@@ -23,6 +23,7 @@ def listed(tmp_path):
     label[1, 2], label[4, 5] = 300, 301
     return [
         {
+            "id": f"case{k}",
             "image": save(tmp_path / f"{k}.png", rng.integers(0, 256, (6, 9, 3)).astype(np.uint8)),
             "label": save(tmp_path / f"{k}_label.png", label),
         }
@@ -36,6 +37,7 @@ def test_a_sample_is_scaled_and_channels_come_first(listed):
     np.testing.assert_allclose(sample["image"], np.moveaxis(stored, 2, 0) / 255, rtol=1e-6)
     assert (sample["image"].dtype, sample["label"].dtype) == (torch.float32, torch.float32)
     assert sample["label"].shape == (1, 6, 9) and sample["label"].sum() == 2
+    assert sample["id"] == "case1"
 
 
 def test_values_are_kept_where_they_are_classes(listed):
@@ -44,6 +46,7 @@ def test_values_are_kept_where_they_are_classes(listed):
 
 def test_a_grey_picture_has_one_channel(tmp_path):
     paths = {
+        "id": "x",
         "image": save(tmp_path / "x.png", np.full((4, 5), 51, np.uint8)),
         "label": save(tmp_path / "y.png", np.zeros((4, 5), np.uint8)),
     }
@@ -95,7 +98,7 @@ def test_the_label_moves_with_the_image(tmp_path):
     """A picture that shows its own label: after any affine motion they still agree inside and outside."""
     label = np.zeros((40, 40), np.uint8)
     label[10:30, 15:35] = 1
-    paths = {"image": save(tmp_path / "x.png", label * 255), "label": save(tmp_path / "y.png", label)}
+    paths = {"id": "x", "image": save(tmp_path / "x.png", label * 255), "label": save(tmp_path / "y.png", label)}
     move = RandAffined(
         ["image", "label"], prob=1.0, rotate_range=[0.5], translate_range=[4, 4], mode=["bilinear", "nearest"]
     )

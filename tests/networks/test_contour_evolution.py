@@ -5,6 +5,7 @@ import torch
 
 from pipeline.losses.narrow_band import NarrowBandLoss
 from pipeline.networks.contour_evolution import ContourEvolution, EvolvedRegression
+from pipeline.networks.cost import cost
 from pipeline.networks.distance_unet import DistanceUNet
 from pipeline.ode.solve import Solver
 
@@ -96,6 +97,13 @@ def test_sizes_that_cannot_be_folded_are_too_small_or_differ_are_refused(shape):
         evolution()(
             torch.zeros(1, 1, *shape) if shape[0] != 64 else torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, *shape)
         )
+
+
+def test_an_evaluation_of_f_takes_an_eighth_of_the_embeddings_multiply_adds():
+    net = ContourEvolution()
+    state = net.flow.unet.conv_0.conv_0.conv.in_channels
+    f, embedding = cost(net.flow.unet, (state, 50, 50)), cost(net.embedding, (4, 100, 100))
+    assert f.multiply_adds < embedding.multiply_adds / 8
 
 
 def small_method():
