@@ -59,9 +59,11 @@ CASE_CODES: dict[str, str] = {
     "MISSING_FILE": "a file that belongs to the case is not there (its image, its label, a channel)",
     "GRID_MISMATCH": "image, label or channels of one case that lie on different grids",
     "BAD_LABELS": "a label map with fractions, negative numbers or labels that nobody has named",
+    "BAD_OBJECT": "a centre outside of the image, a volume that it cannot hold, or millimetres where it has none",
     "BAD_MAP": "a probability map with several channels or slices, or with values outside 0..1",
     "STEP_LIMIT": "an adaptive solver did not arrive within its steps",
     "OUT_OF_MEMORY": "the case does not fit into memory",
+    "NO_REFERENCE": "a DICOM result of a scan that is no DICOM series, or lacks the UIDs that it must refer to",
     "WRITE_FAILED": "the result could not be written (disk full, no permission)",
     "INTERNAL": "an error of evoseg itself: please report it with the log",
 }
