@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CaseError, InputError
 from pipeline.inference import quality, records
+from pipeline.inference.authorship import author
 from pipeline.inference.plan import Draw, Plan, Prompts
 from pipeline.inference.records import CaseResult, Status
 from pipeline.inference.targets import Targets, refuse_existing, source_of, targets_below
-from pipeline.io.discover import Case, read_case, read_file
+from pipeline.io.discover import Case, read_case
 from pipeline.io.versions import versions
 from pipeline.io.volume import Volume
-from pipeline.io.write import write_labels
+from pipeline.io.write import check_writable, read_back, write_labels
 
 if TYPE_CHECKING:
     from pipeline.inference.segmenter import Prompt, Segmentation, Segmenter
@@ -101,6 +102,8 @@ def segment_case(
     start = time.perf_counter()
     try:
         image, prompt = loaded()
+        for path in targets.labels:
+            check_writable(path, case)
         found = segmenter(image, prompt, trajectory=draw.trajectory is not None)
         sizes = quality.sizes(found.labels, found.names)
         if prompt:
@@ -114,7 +117,7 @@ def segment_case(
         )
         _draw(image, found, targets, draw, initial=prompt.initial if prompt else None)
         for path in targets.labels:  # last: whatever stops the run before, labels that are there are of a whole case
-            write_labels(path, found.labels, source=case)
+            write_labels(path, found.labels, source=case, by=author(segmenter, prompt))
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on
         logger.debug("%s", case.id, exc_info=error)
         with suppress(OSError):
@@ -212,7 +215,7 @@ def _finished(case: Case, read: Iterable[Path], result: CaseResult | None, targe
         return False
     try:
         for path in targets.labels:
-            read_file(path)
+            read_back(path)
     except CaseError as error:
         logger.warning("%s is segmented again: the result there is broken: %s", case.id, error.message)
         return False

@@ -24,6 +24,7 @@ from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.inference.trajectory import Recorder, Trajectory
 from pipeline.io.channels import is_coloured, unit_values, with_channels
+from pipeline.io.segments import Segment, segments_of
 from pipeline.io.volume import Volume
 from pipeline.ode.adaptive import StepLimitError
 from pipeline.ode.solve import Solver
@@ -66,8 +67,9 @@ class Segmenter:
     """A trained network with what its bundle says about it. Made by `from_bundle`, called with one image after another.
 
     intensity: the bundle's dictionary transform of {"image": tensor}, the same as in training.
-    channels: of the image that the network takes. names: label value -> name. field_of_view_mm: in-plane width of the
-    scans that training covered, None if it does not matter. weights_sha256: of the file, for the record of a run.
+    channels: of the image that the network takes. names: label value -> name; segments: -> its codes and colour.
+    field_of_view_mm: in-plane width of the scans that training covered, None if it does not matter.
+    weights_sha256: of the file, for the record of a run.
     """
 
     network: nn.Module
@@ -79,6 +81,7 @@ class Segmenter:
     weights_sha256: str
     channels: int
     names: dict[int, str]
+    segments: Mapping[int, Segment]
     modality: str
     field_of_view_mm: tuple[float, float] | None
 
@@ -179,13 +182,15 @@ def _described(root: Path) -> dict[str, Any]:
     """What metadata.json says."""
     metadata = roots.metadata(root)
     formats = metadata["network_data_format"]
+    names = {int(k): v for k, v in formats["outputs"]["pred"]["channel_def"].items() if int(k) > 0}
     image = formats["inputs"]["image"]
     field_of_view = image.get("field_of_view_mm")
     return {
         "name": root.name,
         "version": metadata["version"],
         "channels": image["num_channels"],
-        "names": {int(k): v for k, v in formats["outputs"]["pred"]["channel_def"].items() if int(k) > 0},
+        "names": names,
+        "segments": segments_of(names, metadata.get("segments", {})),
         "modality": image["modality"],
         "field_of_view_mm": tuple(map(float, field_of_view)) if field_of_view else None,
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.io.discover import Case
-from pipeline.io.write import OVERLAYS, TRAJECTORIES
+from pipeline.io.write import OVERLAYS, RTSTRUCT_SUFFIX, SEG_SUFFIX, TRAJECTORIES
 
 
 class Format(StrEnum):
@@ -18,10 +18,23 @@ class Format(StrEnum):
 
     NIFTI = "nifti"
     PNG = "png"
+    DICOM_SEG = "dicom-seg"
+    RTSTRUCT = "rtstruct"
 
     @property
     def suffix(self) -> str:
-        return ".nii.gz" if self is Format.NIFTI else ".png"
+        return _SUFFIXES[self]
+
+
+# A DICOM result is one file beside the others, since results of one case share its name; a PACS does not mind the name.
+_SUFFIXES = {
+    Format.NIFTI: ".nii.gz",
+    Format.PNG: ".png",
+    Format.DICOM_SEG: SEG_SUFFIX,
+    Format.RTSTRUCT: RTSTRUCT_SUFFIX,
+}
+_OF_PICTURES = (Format.PNG,)
+_OF_VOLUMES = (Format.NIFTI, Format.DICOM_SEG, Format.RTSTRUCT)
 
 
 @dataclass(frozen=True)
@@ -69,15 +82,17 @@ def targets_below(
     kind is refused by the bundle and has no result. Raises InputError where a format cannot hold the labels, an id
     leads out of `out`, two cases share a file, or a result would replace an input.
     """
-    own = Format.NIFTI if spatial_dims == 3 else Format.PNG
-    for other in set(formats) - {own}:
+    possible = _OF_VOLUMES if spatial_dims == 3 else _OF_PICTURES
+    for other in set(formats) - set(possible):
         raise InputError(
-            f"--format {other}: this bundle's labels have {spatial_dims} dimensions, they are written as {own}"
+            f"--format {other}: this bundle's labels have {spatial_dims} dimensions, they are written as "
+            f"{' or '.join(possible)}"
         )
+    suffixes = [form.suffix for form in possible if form in (formats or possible[:1])]
     owners = {path.resolve(): f"the input {name}" for name, paths in read.items() for path in paths}
     targets: dict[str, Targets] = {}
     for case in cases:
-        labels = (out / f"{case.id}{own.suffix}",)
+        labels = tuple(out / f"{case.id}{suffix}" for suffix in suffixes)
         pictures = (out / OVERLAYS / f"{case.id}.png", out / TRAJECTORIES / case.id) if spatial_dims == 3 else ()
         targets[case.id] = Targets(labels, *pictures)
         for path in targets[case.id].paths:

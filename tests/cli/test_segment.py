@@ -16,6 +16,7 @@ from pipeline.cli import batch_run
 from pipeline.cli.app import app
 from pipeline.errors import InputError
 from pipeline.inference.segmenter import Segmentation
+from pipeline.io.segments import Segment
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -28,7 +29,7 @@ class Bright:
     spatial_dims, modality, field_of_view_mm = 3, "CT", None
 
     def __init__(self) -> None:
-        self.names = {1: "kidney"}
+        self.names, self.segments = {1: "kidney"}, {1: Segment(name="kidney")}
         self.interrupt_at: int | None = None
         self.bug_at: int | None = None
         self.calls = 0

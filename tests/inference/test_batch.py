@@ -20,6 +20,7 @@ from pipeline.inference.plan import Draw, Plan
 from pipeline.inference.segmenter import EMPTY_INITIAL, Prompt, Segmentation
 from pipeline.inference.trajectory import Trajectory
 from pipeline.io.discover import Case, find_cases
+from pipeline.io.segments import Segment
 from pipeline.io.volume import Volume
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -34,7 +35,7 @@ class Threshold:
     """
 
     name, version, weights_sha256 = "threshold", "1.0", "abc"
-    names = {1: "kidney"}  # noqa: RUF012
+    names, segments = {1: "kidney"}, {1: Segment(name="kidney")}
     spatial_dims, modality, device = 3, "CT", "cpu"
     field_of_view_mm = None
 
