@@ -19,7 +19,7 @@ class Code(NamedTuple):
 
 # 3D Slicer too calls a segment that nobody has described tissue of the kind tissue.
 TISSUE = Code("85756007", "SCT", "Tissue")
-ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
+ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 # Colours of labels that come without one, told apart by the colour-blind (Okabe and Ito 2008).
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 
