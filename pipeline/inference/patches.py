@@ -1,0 +1,184 @@
+r"""A 3-D network on a volume: resampled to the network's voxels, tiled with overlapping patches, logits brought back.
+
+With one matrix of io/resample.py along each axis (down: A, B, C; up: D, E, F; x along R, y along A, z along S)
+
+    I_net = A x B x C I            logits = D x E x F logits_net                                            (1)
+
+and a sum over z may be taken a few slices at a time: neither the scaled image nor the logits are ever made on the
+volume's grid, only slabs of them, so that memory holds the labels, one byte a voxel, and maps of the network's grid.
+Orientation is folded into views and matrices: no voxel is moved for it.
+
+Tiles are blended by Gaussian weights that sum to one, and the rows of all matrices sum to one and have no negative
+entry: a network that answers the same everywhere leaves no trace of tiles or of grids, and a slab whose logits_net has
+no positive value has none on the volume's grid either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer, sliding_window_inference
+from monai.utils import convert_to_dst_type
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import CaseError
+from pipeline.io.resample import resize_matrix
+
+SLAB = 8  # slices of the volume that are handled at once
+WIDEST = 1024  # voxels of the network's grid along one axis: 2 m at 2 mm
+
+
+class VolumeGrid:
+    """The two maps (1) between a volume and the network's grid.
+
+    shape, spacing_mm: of the volume, (X, Y, S); target_mm: the network's voxel, met to a whole number of voxels.
+    flips: axes along which the volume runs against the network's convention.
+    CaseError BAD_GEOMETRY: more than WIDEST voxels of the network along an axis.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        spacing_mm: Sequence[float],
+        target_mm: Sequence[float],
+        *,
+        flips: Sequence[bool] = (False, False, False),
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.depth = shape[2]
+        sizes = [max(1, round(n * s / t)) for n, s, t in zip(shape, spacing_mm, target_mm, strict=True)]
+        if max(sizes) > WIDEST:
+            raise CaseError(
+                "BAD_GEOMETRY",
+                f"voxels of {' x '.join(f'{s:g}' for s in spacing_mm)} mm make this scan wider than any patient: "
+                "correct its spacing",
+            )
+        axes = list(zip(shape, sizes, flips, strict=True))
+        self._down = [_flipped(resize_matrix(n, size), flip, 1).to(device) for n, size, flip in axes]
+        self._up = [_flipped(resize_matrix(size, n), flip, 0).to(device) for n, size, flip in axes]
+
+    def slabs(self) -> Iterator[range]:
+        """The volume's slices, a few at a time."""
+        return (range(start, min(start + SLAB, self.depth)) for start in range(0, self.depth, SLAB))
+
+    def to_network(self, slabs: Iterable[tuple[range, Tensor]]) -> Tensor:
+        """The slabs of a volume, (C, X, Y, len(slices)) each, which may come in any order -> (C, x, y, s)."""
+        along_x, along_y, along_s = self._down
+        total = None
+        for slices, slab in slabs:
+            plane = _along(2, along_y, _along(1, along_x, slab))
+            if total is None:
+                total = plane.new_zeros(*plane.shape[:3], len(along_s))
+            rows = along_s[:, slices.start : slices.stop]
+            reach = _span(rows.any(dim=1))
+            total[..., reach] += plane @ rows[reach].T
+        if total is None:
+            raise ValueError("slabs is empty: a volume has one slice at least")
+        return total
+
+    def to_volume(self, logits: Tensor, slices: range) -> Tensor:
+        """(C, x, y, s) -> (C, X, Y, len(slices))."""
+        along_x, along_y, along_s = self._up
+        return _along(2, along_y, _along(1, along_x, self.along_s(logits, slices)))
+
+    def along_s(self, logits: Tensor, slices: range) -> Tensor:
+        """The last step of `to_volume` alone: (C, x, y, s) -> (C, x, y, len(slices))."""
+        rows = self._up[2][slices.start : slices.stop]
+        reach = _span(rows.any(dim=0))
+        return logits[..., reach] @ rows[:, reach].T
+
+
+class VolumePatchInferer(Inferer):
+    """Runs a 3-D network over overlapping patches of a volume and returns its logits on the volume's grid.
+
+    patch: (x, y, s), the network's input in voxels; a smaller volume is surrounded with air.
+    spacing_mm: the network's voxel; None takes the volume's voxels as they are (a dataset prepared on its grid).
+    overlap: of neighbouring patches, as a share of the patch; air: the value of air after intensity scaling;
+    batch_size: patches at once.
+    """
+
+    spatial_dims = 3  # of the image it takes
+
+    def __init__(
+        self,
+        *,
+        patch: Sequence[int],
+        spacing_mm: Sequence[float] | None,
+        overlap: float = 0.25,
+        air: float = -1.0,
+        batch_size: int = 1,
+    ) -> None:
+        super().__init__()
+        self.patch, self.spacing_mm = tuple(patch), None if spacing_mm is None else tuple(spacing_mm)
+        self.overlap, self.air, self.batch_size = overlap, air, batch_size
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """(1, C, X, Y, S) in RAS+ order, intensities scaled -> (1, C_out, X, Y, S).
+
+        A MetaTensor tells the voxels' spacing; those of a plain tensor are taken for the network's.
+        ValueError: `inputs` are not one volume.
+        """
+        if inputs.ndim != 5 or inputs.shape[0] != 1:
+            raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be one volume (1, C, X, Y, S)")
+        volume = inputs.as_subclass(Tensor)[0]
+        grid = self.grid(volume.shape[1:], _spacing(inputs), device=volume.device)
+        slabs = ((slices, volume[..., slices.start : slices.stop]) for slices in grid.slabs())
+        logits = self.tiled(grid.to_network(slabs), lambda patches: network(patches, *args, **kwargs))
+        whole = torch.cat([grid.to_volume(logits, slices) for slices in grid.slabs()], dim=-1)[None]
+        # a MetaTensor comes back as one, with the geometry that the bundle's Invertd and SaveImaged need
+        return convert_to_dst_type(whole, inputs)[0]
+
+    def grid(
+        self,
+        shape: Sequence[int],
+        spacing_mm: Sequence[float] | None,
+        *,
+        flips: Sequence[bool] = (False, False, False),
+        device: torch.device,
+    ) -> VolumeGrid:
+        """The maps for a volume of this shape; without a spacing on either side its voxels are the network's."""
+        if self.spacing_mm is None or spacing_mm is None:
+            ones = (1.0, 1.0, 1.0)
+            return VolumeGrid(shape, ones, ones, flips=flips, device=device)
+        return VolumeGrid(shape, spacing_mm, self.spacing_mm, flips=flips, device=device)
+
+    def tiled(self, volume: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """(C, x, y, s) on the network's grid -> its logits (C_out, x, y, s)."""
+        logits = sliding_window_inference(
+            volume[None],
+            roi_size=self.patch,
+            sw_batch_size=self.batch_size,
+            predictor=network,
+            overlap=self.overlap,
+            mode="gaussian",
+            cval=self.air,
+        )
+        return torch.as_tensor(logits)[0]
+
+
+def _spacing(inputs: Tensor) -> list[float] | None:
+    if not isinstance(inputs, MetaTensor):
+        return None
+    affine = inputs.affine.reshape(-1, 4, 4)[0]  # a batch of one volume has a batch of one affine
+    return affine[:3, :3].norm(dim=0).tolist()
+
+
+def _flipped(matrix: NDArray[np.float32], flip: bool, axis: int) -> Tensor:
+    whole = torch.from_numpy(matrix)
+    return whole.flip(axis) if flip else whole
+
+
+def _along(axis: int, matrix: Tensor, values: Tensor) -> Tensor:
+    """The product of a matrix with one axis of `values`."""
+    return (values.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+
+
+def _span(used: Tensor) -> slice:
+    """From the first to the last True."""
+    at = used.nonzero()
+    return slice(int(at[0]), int(at[-1]) + 1)
