@@ -1,4 +1,4 @@
-"""Prepared scans as a dataset of patches: scans in memory once, a sample's randomness decided by seed, epoch, number."""
+"""Prepared scans as a dataset of patches: scans in memory once, each sample decided by seed, epoch and number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PatchDataset(Dataset):
     """Whole scans, from which `transform` cuts one patch a sample (RandCropByPosNegLabeld with its index keys).
 
     Samples {"image": (1, X, Y, S) int16 HU, "distance": (1, X, Y, S) float16 pixels, "inside", "outside"}: the flat
-    indices of voxels in the object, and of voxels of tissue outside of it. Not copied: a transform must not write there.
+    indices of voxels in the object, and of voxels of tissue outside of it. Not copied: no transform may write there.
     data: dicts with the paths "image" and "distance" of equal grids (datalist.cases).
     smallest: a scan smaller than this is padded at its end, with its lowest value and with its lowest distance.
     tissue: HU above which a voxel can be the centre of a patch without the object; the air around a patient teaches

@@ -83,7 +83,7 @@ class VolumeGrid:
 
     def to_volume(self, logits: Tensor, slices: range) -> Tensor:
         """(C, x, y, s) -> (C, X, Y, len(slices))."""
-        along_x, along_y, along_s = self._up
+        along_x, along_y, _ = self._up
         return _along(2, along_y, _along(1, along_x, self.along_s(logits, slices)))
 
     def along_s(self, logits: Tensor, slices: range) -> Tensor:

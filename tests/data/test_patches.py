@@ -41,7 +41,8 @@ def test_inside_is_the_object_and_outside_is_tissue(listed):
 def test_a_patch_is_cut_around_the_object(listed):
     dataset = PatchDataset(listed, Compose([PATCH]), smallest=(4, 4, 4), patches_per_scan=5)
     assert len(dataset) == 2 * 5
-    assert all((dataset[k][0]["distance"] > 0).any() and dataset[k][0]["image"].shape == (1, 4, 4, 4) for k in range(10))
+    patches = [dataset[k][0] for k in range(10)]
+    assert all((patch["distance"] > 0).any() and patch["image"].shape == (1, 4, 4, 4) for patch in patches)
 
 
 def test_a_scan_smaller_than_a_patch_is_padded_with_air_far_from_the_object(listed):
