@@ -105,9 +105,11 @@ def segment_case(
         for path in targets.labels:
             check_writable(path, case)
         found = segmenter(image, prompt, trajectory=draw.trajectory is not None)
+        initial = prompt.initial if prompt else None
         sizes = quality.sizes(found.labels, found.names)
-        if prompt:
-            sizes |= quality.change(found.labels, prompt.initial)
+        sizes |= quality.used(found.labels, found.names, found.centers, found.volumes)
+        if initial:
+            sizes |= quality.change(found.labels, initial)
         flags = quality.flags(
             image,
             found.labels,
@@ -115,7 +117,7 @@ def segment_case(
             modality=segmenter.modality,
             field_of_view_mm=segmenter.field_of_view_mm,
         )
-        _draw(image, found, targets, draw, initial=prompt.initial if prompt else None)
+        _draw(image, found, targets, draw, initial=initial)
         for path in targets.labels:  # last: whatever stops the run before, labels that are there are of a whole case
             write_labels(path, found.labels, source=case, by=author(segmenter, prompt))
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on

@@ -7,6 +7,8 @@ FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
 EMPTY_INITIAL          there was no contour to refine: the result is the bundle's own
 GREY_PICTURE           a picture without colours for a bundle that was trained on colours
 COLOURED_PICTURE       a picture with true colours for a bundle of grey pictures, which sees its luminance
+CENTER_ON_BACKGROUND:<name>  a centre was given where the network sees no object
+STAR_CHANGED:<name>    the star about its centre is far from what the network sees: another shape, or another centre
 HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
                        missing rescale intercept, no CT)
 
@@ -24,6 +26,8 @@ from pipeline.io.orientation import canonical_order
 from pipeline.io.volume import Volume
 from pipeline.metrics.overlap import Overlap, label_counts
 
+AXES = {2: "yx", 3: "xyz"}  # number of array axes -> their names in tables: a picture's first axis runs down
+
 MIN_SLICES = 5
 # The lower bound leaves out padding outside the scanner's circle (-2000, -3024): it must not pass for air.
 AIR_HU = (-1100, -200)
@@ -35,7 +39,7 @@ def sizes(labels: Volume, names: Mapping[int, str]) -> dict[str, float]:
     counts = label_counts(labels.array)
     column, unit = _unit(labels)
     return {
-        f"{column}_{_word(name)}": float(counts[label]) * unit if label < len(counts) else 0.0
+        f"{column}_{column_word(name)}": float(counts[label]) * unit if label < len(counts) else 0.0
         for label, name in names.items()
     }
 
@@ -51,6 +55,29 @@ def change(labels: Volume, initial: Volume) -> dict[str, float]:
     counts = Overlap(*(int(np.count_nonzero(each)) for each in (before & after, after, before)))
     dice = counts.dice if counts.reference else float("nan")
     return {f"{column}_initial": counts.reference * unit, "dice_to_initial": dice}
+
+
+def used(
+    labels: Volume,
+    names: Mapping[int, str],
+    centers: Mapping[int, NDArray[np.float64]],
+    volumes: Mapping[int, tuple[int, int]],
+) -> dict[str, float]:
+    """What a result was made with: columns center_x, center_y[, center_z], least_px and most_px.
+
+    In pixels of the labels' own grid, the first pixel's centre at 0. _2, _3, ... is added for further objects of one
+    label, and _<name> before that where the bundle has several labels.
+    """
+    columns: dict[str, float] = {}
+    for label, name in names.items():
+        of = f"_{column_word(name)}" if len(names) > 1 else ""
+        for number, center in enumerate(centers.get(label, ()), start=1):
+            place = zip(AXES[labels.spatial_dims], map(float, center), strict=True)
+            more = f"_{number}" if number > 1 else ""
+            columns |= {f"center_{axis}{of}{more}": value for axis, value in sorted(place)}
+        if label in volumes:
+            columns |= dict(zip((f"least_px{of}", f"most_px{of}"), map(float, volumes[label]), strict=True))
+    return columns
 
 
 def flags(
@@ -89,9 +116,9 @@ def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Itera
             at_border |= set(np.unique(np.moveaxis(labels, axis, 0)[end]).tolist())
     for label, name in names.items():
         if label >= len(present) or not present[label]:
-            yield f"EMPTY:{_word(name)}"
+            yield f"EMPTY:{column_word(name)}"
         elif label in at_border:
-            yield f"TOUCHES_BORDER:{_word(name)}"
+            yield f"TOUCHES_BORDER:{column_word(name)}"
 
 
 def _scan_flags(image: Volume, field_of_view_mm: tuple[float, float] | None) -> Iterator[str]:
@@ -109,6 +136,6 @@ def _has_air(array: NDArray) -> bool:
     return bool(np.mean((sample > AIR_HU[0]) & (sample < AIR_HU[1])) >= MIN_AIR_SHARE)
 
 
-def _word(name: str) -> str:
+def column_word(name: str) -> str:
     """A label's name as part of a column name: without blanks, commas and semicolons."""
     return "_".join(name.replace(",", " ").replace(";", " ").split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -17,12 +17,15 @@ from torch import Tensor, nn
 
 from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
-from pipeline.inference.export import label_volume, picture_labels
+from pipeline.inference.export import label_volume
 from pipeline.inference.pictures import PictureInferer
+from pipeline.inference.priors import Centers, ObjectPrior, Volumes
+from pipeline.inference.quality import column_word
 from pipeline.inference.refine import Evolution, evolve, from_mask, from_regressor, object_mask, strangers
 from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.inference.trajectory import Recorder, Trajectory
+from pipeline.inference.whole import picture_logits, volume_logits
 from pipeline.io.channels import is_coloured, unit_values, with_channels
 from pipeline.io.segments import Segment, segments_of
 from pipeline.io.volume import Volume
@@ -42,11 +45,15 @@ class Prompt:
     initial: a contour to start from, as a label map on the image's grid (axes in any order).
     initial_labels: which of its labels are the object; may be empty if there is but one.
     new_objects: let parts appear that the initial contour does not touch (the other kidney).
+    centers: label -> (objects, n), in pixels in the axes' order; such a label becomes star-shaped about them.
+    volumes: label -> (least, most), in pixels, of all objects of the label together.
     """
 
-    initial: Volume
+    initial: Volume | None = None
     initial_labels: tuple[int, ...] = ()
     new_objects: bool = False
+    centers: Centers = field(default_factory=dict)
+    volumes: Volumes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +61,15 @@ class Segmentation:
     """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name.
 
     trajectory: how the contour evolved, if that was asked for and there was a contour. flags: see above.
+    centers, volumes: as in Prompt, those that were used, whether given or predicted.
     """
 
     labels: Volume
     names: dict[int, str]
     trajectory: Trajectory | None = None
     flags: tuple[str, ...] = ()
+    centers: Centers = field(default_factory=dict)
+    volumes: Volumes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,6 +77,7 @@ class Segmenter:
     """A trained network with what its bundle says about it. Made by `from_bundle`, called with one image after another.
 
     intensity: the bundle's dictionary transform of {"image": tensor}, the same as in training.
+    prior: what holds for whole objects on the image's own grid, whether asked for or not.
     channels: of the image that the network takes. names: label value -> name; segments: -> its codes and colour.
     field_of_view_mm: in-plane width of the scans that training covered, None if it does not matter.
     weights_sha256: of the file, for the record of a run.
@@ -84,6 +95,7 @@ class Segmenter:
     segments: Mapping[int, Segment]
     modality: str
     field_of_view_mm: tuple[float, float] | None
+    prior: ObjectPrior = field(default_factory=ObjectPrior)
 
     @classmethod
     def from_bundle(
@@ -119,8 +131,9 @@ class Segmenter:
     def __call__(self, image: Volume, prompt: Prompt | None = None, *, trajectory: bool = False) -> Segmentation:
         """Segment one image, from a given contour on if `prompt` has one.
 
-        InputError: a prompt or a trajectory where the bundle evolves no contour. CaseError: WRONG_DIMENSION, COLOUR,
-        OUT_OF_MEMORY, STEP_LIMIT; GRID_MISMATCH and BAD_LABELS of an initial mask.
+        InputError: a contour or a trajectory where the bundle evolves no contour, or together with centres or volumes.
+        CaseError: WRONG_DIMENSION, COLOUR, OUT_OF_MEMORY, STEP_LIMIT, BAD_OBJECT; GRID_MISMATCH and BAD_LABELS of an
+        initial mask.
         """
         if image.spatial_dims != self.spatial_dims:
             raise CaseError(
@@ -134,30 +147,44 @@ class Segmenter:
             )
         try:
             with torch.inference_mode():
-                if prompt is not None or trajectory:
+                if trajectory or (prompt is not None and prompt.initial is not None):
                     return self._evolved(image, prompt, trajectory)
-                return self._segmented(image)
+                return self._segmented(image, prompt or Prompt())
         except torch.cuda.OutOfMemoryError as error:
             raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
         except StepLimitError as error:
             raise CaseError("STEP_LIMIT", f"{error}; on the command line: --solver midpoint --steps 2") from error
 
-    def _segmented(self, image: Volume) -> Segmentation:
+    def _segmented(self, image: Volume, prompt: Prompt) -> Segmentation:
         road: dict[str, Any] = {"intensity": self.intensity, "device": self.device}
-        if not isinstance(self.inferer, PictureInferer):
+        flags: tuple[str, ...] = ()
+        if isinstance(self.inferer, PictureInferer):
+            values = unit_values(image.array)
+            logits = picture_logits(with_channels(values, self.channels), self.network, inferer=self.inferer, **road)
+            if is_coloured(values) != (self.channels == 3):
+                flags = (GREY_PICTURE if self.channels == 3 else COLOURED_PICTURE,)
+        elif prompt.centers or prompt.volumes or self.prior.star_shaped:
+            logits = volume_logits(image, self.network, inferer=self.inferer, **road)
+        else:
             return Segmentation(label_volume(image, self.network, inferer=self.inferer, **road), self.names)
-        values = unit_values(image.array)
-        labels = picture_labels(with_channels(values, self.channels), self.network, inferer=self.inferer, **road)
-        odd = is_coloured(values) != (self.channels == 3)
-        flag = GREY_PICTURE if self.channels == 3 else COLOURED_PICTURE
-        return Segmentation(Volume(labels, image.affine), self.names, flags=(flag,) if odd else ())
+        shaped = self.prior(logits, prompt.centers, prompt.volumes)
+        return Segmentation(
+            labels=Volume(shaped.labels.numpy(), image.affine),
+            names=self.names,
+            flags=flags + tuple(f"{flag}:{column_word(self.names[label])}" for flag, label in shaped.flags),
+            centers=shaped.centers,
+            volumes=prompt.volumes,
+        )
 
     def _evolved(self, image: Volume, prompt: Prompt | None, trajectory: bool) -> Segmentation:
         evolution = self.evolution
         if evolution is None or isinstance(self.inferer, PictureInferer):
             raise InputError(f"{self.name} evolves no contour: choose a bundle of contour evolution")
+        if prompt is not None and (prompt.centers or prompt.volumes):
+            raise InputError("a contour that evolves keeps no centre or volume: leave them out, or the contour")
         slabs = AxialSlabs(image, intensity=self.intensity, inferer=self.inferer, device=self.device)
-        mask = None if prompt is None else object_mask(prompt.initial, image, prompt.initial_labels)
+        initial = prompt.initial if prompt else None
+        mask = object_mask(initial, image, prompt.initial_labels) if prompt and initial else None
         given = mask is not None and bool(mask.any())
         start = (
             from_mask(mask, evolution, slabs)
@@ -205,6 +232,7 @@ def _built(root: Path, device: torch.device) -> dict[str, Any]:
         "network": network.to(device).eval().requires_grad_(False),
         "inferer": parser.get_parsed_content("inferer"),
         "intensity": parser.get_parsed_content("intensity"),
+        "prior": parser.get_parsed_content("prior") if "prior" in parser else ObjectPrior(),
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.inference import quality
-from pipeline.inference.quality import sizes
+from pipeline.inference.quality import sizes, used
 from pipeline.io.volume import Volume
 
 NAMES = {1: "kidney", 2: "kidney tumour"}
@@ -110,3 +110,15 @@ def test_an_image_is_not_judged_as_a_ct() -> None:
     image = Volume(np.zeros((8, 8), np.uint8), np.eye(3))
     labels = Volume(np.pad(np.ones((2, 2), np.uint8), 3), np.eye(3))
     assert flags(image, labels, {1: "nucleus"}, field_of_view_mm=(250, 500)) == ()
+
+
+def test_what_a_result_was_made_with_is_named_along_the_axes_of_a_viewer():
+    flat, solid = Volume(np.zeros((4, 5), np.uint8), np.eye(3)), Volume(np.zeros((4, 5, 6), np.uint8), np.eye(4))
+    centers = {1: np.array([[1.0, 2.5], [3.0, 4.0]])}
+    assert used(flat, {1: "lesion"}, centers, {1: (7, 9)}) == {
+        **{"center_x": 2.5, "center_y": 1.0, "center_x_2": 4.0, "center_y_2": 3.0},
+        **{"least_px": 7.0, "most_px": 9.0},
+    }
+    named = used(solid, {1: "left kidney", 2: "tumour"}, {1: np.array([[1.0, 2.0, 3.0]])}, {2: (0, 4)})
+    places = {"center_x_left_kidney": 1.0, "center_y_left_kidney": 2.0, "center_z_left_kidney": 3.0}
+    assert named == places | {"least_px_tumour": 0.0, "most_px_tumour": 4.0}

@@ -18,12 +18,13 @@ from pydicom.uid import UltrasoundImageStorage
 
 from pipeline.data.roots import bundle
 from pipeline.errors import CaseError, InputError
-from pipeline.inference.segmenter import COLOURED_PICTURE, GREY_PICTURE, Segmenter
+from pipeline.inference.segmenter import COLOURED_PICTURE, GREY_PICTURE, Prompt, Segmenter
 from pipeline.io.channels import unit_values, with_channels
 from pipeline.io.discover import find_cases, read_case
 from pipeline.io.image2d import read_image
 from pipeline.io.nifti import read_nifti
 from pipeline.io.volume import Volume
+from pipeline.numerics.star import rays_violated
 
 NAME = "kidney_ct_regression_segmentation"
 GREY, COLOUR = "continuous_unet_busi_segmentation", "continuous_unet_isic_segmentation"
@@ -144,6 +145,22 @@ def test_pictures_and_colour_are_refused(segmenter):
     assert refused.value.code == "COLOUR"
 
 
+def test_a_scan_in_another_axis_order_keeps_its_volume_and_its_star(segmenter):
+    demo = read_nifti(Path(__file__).parents[1] / "data" / "demo" / "trunk.nii.gz")
+    part = demo.array[:, :, 86:91].transpose(2, 0, 1)[:, ::-1]
+    turn = np.array([[0, -1, 0, part.shape[1] - 1], [0, 0, 1, 0], [1, 0, 0, 86], [0, 0, 0, 1]])
+    turned = Volume(part, demo.affine @ turn)
+    plain = segmenter(turned).labels.array
+    free = segmenter(turned, Prompt(volumes={1: (0, plain.size)}))
+    assert 100 < plain.sum() < plain.size and np.mean(free.labels.array != plain) < 1e-4  # two roads
+    center = np.argwhere(plain)[len(np.argwhere(plain)) // 2].astype(float)
+    found = segmenter(turned, Prompt(centers={1: center[None]}, volumes={1: (90, 90)}))
+    assert found.labels.array.sum() == 90 and found.volumes == {1: (90, 90)} and found.labels.affine is turned.affine
+    assert rays_violated(torch.from_numpy(found.labels.array), torch.from_numpy(found.centers[1])) == 0
+    with pytest.raises(InputError, match="evolves"):
+        segmenter(turned, Prompt(initial=Volume(plain, turned.affine), volumes={1: (90, 90)}))
+
+
 def test_a_bundle_without_weights_or_with_others_is_refused(empty_bundle):
     with pytest.raises(InputError, match="no trained weights"):
         Segmenter.from_bundle(empty_bundle, device="cpu")
@@ -204,6 +221,14 @@ def test_monais_own_engine_gives_the_same_masks_of_pictures_of_every_kind(on_pic
         theirs = np.asarray(Image.open((tmp_path / "out" / name).with_name(f"{Path(name).stem}_seg.png")))
         assert 0.02 < ours.mean() < 0.98, name  # otherwise equality would say little
         assert np.mean(theirs != ours) < 1e-3, name  # random weights: some logits are 0 to rounding
+
+
+def test_a_picture_keeps_its_volume_and_its_star(on_pictures):
+    segmenter, _ = on_pictures
+    asked = Prompt(centers={1: np.array([[30.0, 41.5], [60.0, 80.0]])}, volumes={1: (500, 700)})
+    found = segmenter(picture(photograph()), asked)
+    assert 500 <= found.labels.array.sum() <= 700 and found.centers[1] is asked.centers[1]
+    assert rays_violated(torch.from_numpy(found.labels.array), torch.from_numpy(found.centers[1])) == 0
 
 
 def test_grey_and_colour_are_made_of_each_other_and_flagged_where_they_were_not_trained_on(on_pictures):
