@@ -21,6 +21,7 @@ from pathlib import Path
 from paper_tables.costs import write_efficiency, write_estimate
 from paper_tables.curves import write_curves
 from paper_tables.description import Cell, Line, Table, distinct
+from paper_tables.noisy_labels import class_scores, robustness
 from paper_tables.scoring import score
 from paper_tables.training import result, train
 from paper_tables.writing import markdown
@@ -48,7 +49,10 @@ def main(arguments: list[str]) -> None:
     if given.estimate:
         sys.stdout.write(write_estimate(table, lines if table.trains else []))
         return
-    for cell in distinct(lines):
+    cells = list(distinct(lines))
+    if table.kind == "labels":  # a seed of everything says more than all seeds of something
+        cells.sort(key=lambda cell: (list(table.datasets).index(cell.dataset), cell.seed))
+    for cell in cells:
         if table.trains and (given.datasets is None or cell.dataset in given.datasets):
             fresh = result(cell) is None
             train(cell)
@@ -63,7 +67,7 @@ def _text(table: Table, lines: list[Line], output: Path, command: str) -> str:
         return write_curves(table, lines, output.parent, command)
     conditions = {network: {name: table.conditions[name] for name in names} for network, names in table.shown.items()}
     scored = {
-        cell.folder: score(cell, stored, conditions[cell.network])
+        cell.folder: score(cell, stored, conditions[cell.network], class_scores if table.kind == "labels" else None)
         for cell in distinct(lines)
         if (stored := result(cell)) is not None
     }
@@ -71,7 +75,7 @@ def _text(table: Table, lines: list[Line], output: Path, command: str) -> str:
     def load(cell: Cell) -> dict | None:
         return scored.get(cell.folder)
 
-    return markdown(table, lines, load, command)
+    return (robustness if table.kind == "labels" else markdown)(table, lines, load, command)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -163,7 +163,8 @@ def write_estimate(table: Table, lines: Sequence[Line]) -> str:
         if key not in timed:
             timed[key] = step_seconds(cell.parser().get_parsed_content("network_def"), size, batch=2)
         forward, both = timed[key]
-        hours[cell.dataset] += cell.config["max_epochs"] * (trained * both + stopping * forward) / 3600
+        an_epoch = trained * both + stopping * forward / cell.config.get("val_interval", 1)
+        hours[cell.dataset] += cell.config["max_epochs"] * an_epoch / 3600
     rows = [
         [table.datasets[name]["title"], str(sum(cell.dataset == name for cell in missing)), f"{spent:.1f}"]
         for name, spent in hours.items()
@@ -176,4 +177,5 @@ def _pictures(cell: Cell) -> tuple[int, int, tuple[int, ...]]:
     """How many a cell trains on and stops by, and the size of one, (channels, H, W)."""
     chosen = {"fold": cell.config["fold"], "stop_patients": cell.config["stop_share"]}
     train, stop = (cases(cell.config["dataset_dir"], part, **chosen) for part in PARTS)
-    return len(train), len(stop), tuple(PictureDataset(train[:1])[0]["image"].shape)
+    trained = len(train[:: cell.config.get("train_every", 1)])
+    return trained, len(stop), tuple(PictureDataset(train[:1])[0]["image"].shape)

@@ -22,52 +22,54 @@ def write_curves(table: Table, lines: Sequence[Line], output: Path, command: str
     parts = [f"# {table.title}", f"Made by `{command}`.", "Dice of the stopping pictures, mean over the seeds."]
     for dataset, comparison in dict.fromkeys((line.dataset, line.comparison) for line in lines):
         chosen = [line for line in lines if (line.dataset, line.comparison) == (dataset, comparison)]
-        drawn = {line.network: dice for line in chosen if len(dice := _dice(line))}
+        measured = table.content.get("curve", "dice")
+        every = chosen[0].cells[0].config.get("val_interval", 1)
+        drawn = {line.network: dice for line in chosen if len(dice := _dice(line, measured))}
         parts.append(f"## {table.datasets[dataset]['title']}, equal {comparison}")
         if not drawn:
             parts.append("Not run yet.")
             continue
         figure = output / f"curves_{dataset}_{comparison}.png"
-        _draw({table.networks[name]["title"]: dice for name, dice in drawn.items()}, figure)
-        parts += [f"![Dice by epoch]({figure.name})", _speeds(table, drawn)]
+        _draw({table.named(name): dice for name, dice in drawn.items()}, every, figure)
+        parts += [f"![Dice by epoch]({figure.name})", _speeds(table, drawn, every)]
     return "\n\n".join(parts) + "\n"
 
 
-def epochs_to(curve: NDArray[np.float64], level: float) -> str:
-    """The first epoch, counted from 1, whose Dice is `level` or more."""
+def epochs_to(curve: NDArray[np.float64], level: float, every: int = 1) -> str:
+    """The first epoch, counted from 1, whose Dice is `level` or more; `every` so many epochs there is one."""
     there = np.flatnonzero(curve >= level)
-    return str(there[0] + 1) if there.size else "never"
+    return str(every * (there[0] + 1)) if there.size else "never"
 
 
-def _dice(line: Line) -> NDArray[np.float64]:
+def _dice(line: Line, measured: str) -> NDArray[np.float64]:
     """(seeds, epochs) of the seeds that are finished, or no row."""
     finished = [cell.folder for cell in line.cells if (cell.folder / "result.json").is_file()]
-    curves = [[entry["dice"] for entry in read_json(folder / "curve.json")["epochs"]] for folder in finished]
+    curves = [[entry[measured] for entry in read_json(folder / "curve.json")["epochs"]] for folder in finished]
     return np.array(curves, float)  # None: nan
 
 
-def _speeds(table: Table, drawn: dict[str, NDArray[np.float64]]) -> str:
+def _speeds(table: Table, drawn: dict[str, NDArray[np.float64]], every: int) -> str:
     means = {name: dice.mean(axis=0) for name, dice in drawn.items()}
     best = np.nanmax(means[table.reference]) if table.reference in means else np.nan
     rows = [
         [
-            table.networks[name]["title"],
+            table.named(name),
             str(len(drawn[name])),
-            str(mean.size),
+            str(every * mean.size),
             f"{np.nanmax(mean):.3f}",
-            epochs_to(mean, SHARE * np.nanmax(mean)),
-            epochs_to(mean, SHARE * best),
+            epochs_to(mean, SHARE * np.nanmax(mean), every),
+            epochs_to(mean, SHARE * best, every),
         ]
         for name, mean in means.items()
     ]
-    return grid([title.format(reference=table.networks[table.reference]["title"]) for title in HEAD], rows)
+    return grid([title.format(reference=table.named(table.reference)) for title in HEAD], rows)
 
 
-def _draw(curves: dict[str, NDArray[np.float64]], path: Path) -> None:
+def _draw(curves: dict[str, NDArray[np.float64]], every: int, path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for title, dice in curves.items():
-        epochs = np.arange(1, dice.shape[1] + 1)
+        epochs = every * np.arange(1, dice.shape[1] + 1)
         (drawn,) = axes.plot(epochs, dice.mean(axis=0), label=title, linewidth=1.2)
         if len(dice) > 1:
             axes.fill_between(epochs, dice.min(axis=0), dice.max(axis=0), color=drawn.get_color(), alpha=0.15)

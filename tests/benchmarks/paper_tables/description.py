@@ -27,6 +27,7 @@ from pipeline.io.json_file import read_json
 from pipeline.networks.cost import matching_filters, parameters
 
 KEYS = {"protocol", "title", "kind", "trains", "datasets", "networks", "comparisons", "conditions", "against", "paper"}
+KEYS |= {"curve"}
 KEYS_OF_COSTS = {"channels", "sizes", "steps"}
 COMPARISONS = ("parameters", "filters")
 UNCONDITIONED: dict[str, Any] = {"as trained": {}}
@@ -91,6 +92,11 @@ class Table:
         _known("comparison", self.comparisons, set(COMPARISONS), path)
         _known("condition", [c for names in self.shown.values() for c in names], set(self.conditions), path)
         self._matched: dict[tuple[str, int], list[int]] = {}
+
+    def named(self, network: str) -> str:
+        """A network's title, after the labels that it is trained on where the protocol tells them."""
+        described = self.networks[network]
+        return ", ".join(described[key] for key in ("labels", "title") if key in described)
 
     def lines(self, data: Path, runs: Path) -> list[Line]:
         """All lines, in the order in which they are run; datasets that are not below `data` have none."""

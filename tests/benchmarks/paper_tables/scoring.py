@@ -12,7 +12,7 @@ A run has collapsed under a condition if it calls all pixels the same in 95 % of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,21 @@ COLLAPSED = 0.95
 Mask = NDArray[np.bool_]
 
 
-def score(cell: Cell, result: dict[str, Any], conditions: Mapping[str, Any]) -> dict[str, Any]:
+Measure = Callable[[Cell, Mapping[str, Any]], dict[str, Any]]
+
+
+def score(
+    cell: Cell, result: dict[str, Any], conditions: Mapping[str, Any], measure: Measure | None = None
+) -> dict[str, Any]:
     """`result` with the scores under all conditions, those that it lacks computed and stored in the cell's folder.
 
-    conditions: name -> {"noise": standard deviation on 0..1, "solver": arguments of Solver}, each optional.
+    conditions: name -> what `measure` knows; of `evaluate`, which it is if none is given, {"noise": standard deviation
+    on 0..1, "solver": arguments of Solver}, each optional.
     """
     for name, condition in conditions.items():
         stored = result["conditions"].get(name)
         if stored is None or stored["condition"] != plain(condition):
-            result["conditions"][name] = {"condition": condition} | evaluate(cell, condition)
+            result["conditions"][name] = {"condition": condition} | (measure or evaluate)(cell, condition)
             write_json(cell.folder / "result.json", result)
     return result
 

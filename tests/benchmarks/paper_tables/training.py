@@ -32,8 +32,9 @@ PLACES = {"dataset_dir", "output_dir", "device", "resume"}  # where a cell lies 
 class Curve:
     """Attach to a trainer and the evaluator of its stopping pictures: an entry an epoch, in a file.
 
-    epoch; loss: mean over the epoch's steps; dice: of the stopping pictures (null where either is not finite);
-    cpu_seconds: of this epoch, validation included. What an interrupted run noted after its checkpoint is replaced.
+    epoch; loss: mean over the steps since the last entry; dice, and whatever else the evaluator measures: of the
+    stopping pictures (null where one is not finite); cpu_seconds: since the last entry, validation included. What an
+    interrupted run noted after its checkpoint is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +53,7 @@ class Curve:
         entry = {
             "epoch": epoch,
             "loss": _finite(sum(self.losses) / len(self.losses)),
-            "dice": _finite(float(evaluator.state.metrics["dice"])),
+            **{name: _finite(float(value)) for name, value in evaluator.state.metrics.items()},
             "cpu_seconds": round(now - self.since, 3),
         }
         self.losses, self.since = [], now

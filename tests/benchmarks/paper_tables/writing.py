@@ -62,7 +62,7 @@ class Row:
 def markdown(table: Table, lines: Sequence[Line], load: Load, command: str) -> str:
     """The whole table; load gives what is stored of a cell."""
     groups = dict.fromkeys((line.dataset, line.comparison) for line in lines)
-    parts = [f"# {table.title}", f"Made by `{command}`.", _protocol(table, lines, load), LEGEND]
+    parts = [f"# {table.title}", f"Made by `{command}`.", protocol(table, lines, load), LEGEND]
     for dataset, comparison in groups:
         chosen = [line for line in lines if (line.dataset, line.comparison) == (dataset, comparison)]
         parts.append(f"## {table.datasets[dataset]['title']}, equal {comparison}")
@@ -104,7 +104,7 @@ def _cells(table: Table, row: Row, reference: Row | None, quoted: Sequence[float
     if not seeds:
         return [*start, *["–"] * (len(HEAD) - 5), _quoted(quoted), "not run yet"]
     spent = row.stored[seeds[0]]["cost"]["parameters"]
-    means = [_mean(row.scores(metric, seeds)) for metric in METRICS]
+    means = [mean_score(row.scores(metric, seeds)) for metric in METRICS]
     remark = f"collapsed (seed {', '.join(map(str, row.collapsed))})" if row.collapsed else ""
     differences = ["–", "–"]
     if reference is not None and reference is not row and (common := sorted(set(seeds) & set(reference.stored))):
@@ -128,7 +128,7 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
-def _mean(scores: NDArray[np.float64]) -> str:
+def mean_score(scores: NDArray[np.float64]) -> str:
     seeds = np.nanmean(scores, axis=1)
     spread = f" ± {seeds.std(ddof=1):.3f}" if len(seeds) > 1 else ""
     return f"{seeds.mean():.3f}{spread}"
@@ -138,7 +138,7 @@ def _quoted(figures: Sequence[float]) -> str:
     return " / ".join(f"{figure:g}" for figure in figures) or "–"
 
 
-def _protocol(table: Table, lines: Sequence[Line], load: Load) -> str:
+def protocol(table: Table, lines: Sequence[Line], load: Load) -> str:
     """What was run: epochs, splits, code, cost."""
     cells = list(distinct(list(lines)))
     loaded = ((cell.dataset, load(cell)) for cell in cells)
