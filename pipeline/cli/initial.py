@@ -28,6 +28,7 @@ class Initial:
     initial: list[Path]
     initial_label: list[int] | None
     new_objects: bool
+    keep_within_mm: float | None
 
     def settings(self) -> dict[str, Any]:
         """What the results depend on, beside what lies in the files."""
@@ -85,8 +86,11 @@ class Masks:
             if found is None:
                 raise CaseError("MISSING_FILE", f"{folder} has no mask of {case.id}: add one, an empty one if need be")
             masks.append(object_mask(_read(found, image), image, self.flags.initial_label or ()))
-        mask = reduce(np.logical_or, masks)
-        return Prompt(initial=Volume(mask.astype(np.uint8), image.affine), new_objects=self.flags.new_objects)
+        return Prompt(
+            initial=Volume(reduce(np.logical_or, masks).astype(np.uint8), image.affine),
+            new_objects=self.flags.new_objects,
+            keep_within_mm=self.flags.keep_within_mm,
+        )
 
 
 def _belonging(scan: Case, maps: dict[str, Case], *, alone: bool) -> Case | None:

@@ -31,6 +31,15 @@ def refine(
     new_objects: Annotated[
         bool, typer.Option("--new-objects", help="Keep what grows apart from the initial contour: the other kidney.")
     ] = False,
+    keep_within_mm: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            min=0,
+            show_default="one pixel of the network",
+            help="Leave the contour as it is where it would move by no more; 0 makes every move.",
+        ),
+    ] = None,
     format_: job.FormatFlag = None,
     device: job.DeviceFlag = "auto",
     series: job.SeriesFlag = None,
@@ -51,5 +60,5 @@ def refine(
     without a mask is a case that failed; for an empty mask the bundle's own contour is taken and EMPTY_INITIAL flagged.
     """
     flags = locals()
-    own = {name: flags.pop(name) for name in ("initial", "initial_label", "new_objects")}
+    own = {name: flags.pop(name) for name in ("initial", "initial_label", "new_objects", "keep_within_mm")}
     run(job.Job(**flags), Initial(**own))

@@ -6,6 +6,11 @@ phi0 is the distance map of a given mask on the volume's grid, cut off as the ev
 goes through the network's coarser grid. An untrained evolution changes nothing and returns the mask bit for bit,
 whereas the mask itself, resampled to the coarse grid and back, would lose some per cent of its IoU.
 
+Moves too small to be told are not made: within each slice, a part of the difference between both contours that nowhere
+reaches further from the mask's contour than a given distance stays as it was drawn. A part that does is taken as a whole,
+so that a mask with one wrong place keeps its right ones to the voxel. An evolution cannot tell a right contour from one
+that is half a pixel of its own grid too small, and would redraw both.
+
 What the mask does not touch is not grown: a part of the result that shares no voxel with it is taken out again, so that
 the contour of one kidney does not find the other one. Parts are connected by the faces of voxels, in three dimensions.
 """
@@ -98,9 +103,18 @@ def from_regressor(regressor: Callable[[Tensor], Tensor], evolution: Evolution, 
 
 
 def evolve(
-    image: Volume, slabs: AxialSlabs, evolution: Evolution, start: Start, *, recorder: Recorder | None = None
+    image: Volume,
+    slabs: AxialSlabs,
+    evolution: Evolution,
+    start: Start,
+    *,
+    keep_within_px: float = 0.0,
+    recorder: Recorder | None = None,
 ) -> Volume:
-    """{phi(1) > 0} of (1), uint8, with the image's shape, affine and memory order; `recorder` receives phi(t)."""
+    """{phi(1) > 0} of (1), uint8, with the image's shape, affine and memory order; `recorder` receives phi(t).
+
+    keep_within_px: moves that nowhere reach further than this, in pixels of the network, are not made.
+    """
     labels = np.zeros_like(image.array, dtype=np.uint8)
     view = slabs.canonical(labels)
     for slices, images in slabs:
@@ -111,11 +125,25 @@ def evolve(
             times, changes = evolution.trajectory(images, on_network)
         for i, k in enumerate(slices):
             if (on_volume[i] > 0).any() or (on_network[i] + changes[:, i] > 0).any():
-                levels = on_volume[i, 0] + slabs.grid.to_volume(changes[:, i, 0])
-                view[:, :, k] = (levels[-1] > 0).cpu().numpy()
+                levels = (on_volume[i, 0] + slabs.grid.to_volume(changes[:, i, 0])).cpu().numpy()
+                if keep_within_px > 0:
+                    undo_small_moves(levels, on_volume[i, 0].cpu().numpy(), keep_within_px)
+                view[:, :, k] = levels[-1] > 0
                 if recorder is not None:
-                    recorder.add(k, times, levels.cpu().numpy())
+                    recorder.add(k, times, levels)
     return Volume(labels, image.affine)
+
+
+def undo_small_moves(levels: NDArray[np.float32], initial: NDArray[np.float32], within: float) -> None:
+    """Set `levels` (times, X, Y) to `initial` (X, Y) in the parts of {levels[-1] > 0} - {initial > 0}, the symmetric
+    difference, where |initial| is nowhere above `within`. Pixels that share a corner are of one part.
+    """
+    moved = (initial > 0) != (levels[-1] > 0)
+    parts, count = ndimage.label(moved, np.ones((3, 3)))
+    reach = np.zeros(count + 1)
+    np.maximum.at(reach, parts[moved], np.abs(initial[moved]))
+    small = moved & (reach <= within)[parts]
+    levels[:, small] = initial[small]
 
 
 def strangers(labels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

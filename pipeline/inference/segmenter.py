@@ -45,6 +45,8 @@ class Prompt:
     initial: a contour to start from, as a label map on the image's grid (axes in any order).
     initial_labels: which of its labels are the object; may be empty if there is but one.
     new_objects: let parts appear that the initial contour does not touch (the other kidney).
+    keep_within_mm: where the contour would nowhere move by more than this it stays as it is; None: one pixel of the
+        network, below which it cannot tell right from wrong; 0: every move is made.
     centers: label -> (objects, n), in pixels in the axes' order; such a label becomes star-shaped about them.
     volumes: label -> (least, most), in pixels, of all objects of the label together.
     """
@@ -52,6 +54,7 @@ class Prompt:
     initial: Volume | None = None
     initial_labels: tuple[int, ...] = ()
     new_objects: bool = False
+    keep_within_mm: float | None = None
     centers: Centers = field(default_factory=dict)
     volumes: Volumes = field(default_factory=dict)
 
@@ -192,7 +195,8 @@ class Segmenter:
             else from_regressor(self.network.get_submodule("regressor"), evolution, slabs)
         )
         recorder = Recorder(slabs, outside=-evolution.cut_px) if trajectory else None
-        labels = evolve(image, slabs, evolution, start, recorder=recorder)
+        keep = _keep_within_px(prompt, slabs.pixel_mm) if prompt is not None and given else 0.0
+        labels = evolve(image, slabs, evolution, start, keep_within_px=keep, recorder=recorder)
         taken_out = np.zeros(labels.array.shape, bool)
         if prompt is not None and mask is not None and given and not prompt.new_objects:
             taken_out = strangers(labels.array, mask)
@@ -203,6 +207,10 @@ class Segmenter:
             trajectory=recorder.trajectory(image, taken_out) if recorder else None,
             flags=(EMPTY_INITIAL,) if mask is not None and not given else (),
         )
+
+
+def _keep_within_px(prompt: Prompt, pixel_mm: float) -> float:
+    return 1.0 if prompt.keep_within_mm is None else prompt.keep_within_mm / pixel_mm
 
 
 def _described(root: Path) -> dict[str, Any]:

@@ -7,11 +7,19 @@ import pytest
 import torch
 
 from pipeline.errors import CaseError
-from pipeline.inference.refine import evolve, from_mask, from_regressor, object_mask, strangers
+from pipeline.inference.refine import (
+    evolve,
+    from_mask,
+    from_regressor,
+    object_mask,
+    strangers,
+    undo_small_moves,
+)
 from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.inference.trajectory import Recorder
 from pipeline.io.volume import Volume
+from pipeline.numerics.signed_distance import signed_distance
 
 CPU = torch.device("cpu")
 
@@ -113,6 +121,37 @@ def test_the_trajectory_goes_from_the_mask_to_the_labels_in_a_box_that_lies_in_t
     middle = (23 - kept.corner[0], 15 - kept.corner[1], 2 - kept.corner[2])
     # three columns of 1.5 mm from the nearest centre outside, less half a voxel
     assert kept.levels.array[middle][0] == pytest.approx(2.5 * 1.5, abs=0.02)
+
+
+def test_a_part_of_the_change_is_made_as_a_whole_or_not_at_all():
+    """A square whose left side moves by two rows, and whose right side by five at one place and one elsewhere."""
+    initial = np.zeros((30, 30), bool)
+    initial[10:20, 10:20] = True
+    evolved = initial.copy()
+    evolved[8:10, 10:20] = True
+    evolved[20, 10:20] = evolved[21:25, 14] = True
+    phi = np.stack([signed_distance(initial), signed_distance(evolved)]).astype(np.float32)
+    small, whole = phi.copy(), phi.copy()
+    undo_small_moves(small, phi[0], within=2.0)
+    np.testing.assert_array_equal(small[1] > 0, initial | (evolved & (np.arange(30) >= 20)[:, None]))
+    np.testing.assert_array_equal(small[0], phi[0])
+    undo_small_moves(whole, phi[0], within=1.4)
+    np.testing.assert_array_equal(whole[1] > 0, evolved)
+    undo_small_moves(whole, phi[0], within=5.0)
+    np.testing.assert_array_equal(whole[1] > 0, initial)
+
+
+def test_moves_within_the_tolerance_give_the_mask_back_bit_for_bit():
+    image = scan()
+    mask, slabs, evolution = np.zeros(image.array.shape, bool), slabs_of(image), Moving(0.9)
+    mask[15:30, 10:25, 2:4] = True
+    start = from_mask(mask, evolution, slabs)
+    recorder = Recorder(slabs, outside=-8)
+    kept = evolve(image, slabs, evolution, start, keep_within_px=1.0, recorder=recorder).array
+    np.testing.assert_array_equal(kept, mask)
+    levels = recorder.trajectory(image, np.zeros(mask.shape, bool)).levels.array
+    np.testing.assert_array_equal(levels[..., -1] > 0, levels[..., 0] > 0)
+    assert evolve(image, slabs, evolution, start, keep_within_px=0.5).array.sum() > mask.sum()
 
 
 def test_a_part_that_the_mask_does_not_touch_is_a_stranger():
