@@ -6,10 +6,10 @@ phi0 is the distance map of a given mask on the volume's grid, cut off as the ev
 goes through the network's coarser grid. An untrained evolution changes nothing and returns the mask bit for bit,
 whereas the mask itself, resampled to the coarse grid and back, would lose some per cent of its IoU.
 
-Moves too small to be told are not made: within each slice, a part of the difference between both contours that nowhere
-reaches further from the mask's contour than a given distance stays as it was drawn. A part that does is taken as a whole,
-so that a mask with one wrong place keeps its right ones to the voxel. An evolution cannot tell a right contour from one
-that is half a pixel of its own grid too small, and would redraw both.
+Moves too small to be told are not made: within each slice, a part of the difference between both contours that
+nowhere reaches further from the mask's contour than a given distance stays as it was drawn. A part that does is taken
+as a whole, so that a mask with one wrong place keeps its right ones to the voxel. An evolution cannot tell a right
+contour from one that is half a pixel of its own grid too small, and would redraw both.
 
 What the mask does not touch is not grown: a part of the result that shares no voxel with it is taken out again, so that
 the contour of one kidney does not find the other one. Parts are connected by the faces of voxels, in three dimensions.

@@ -6,7 +6,8 @@
 
 DATASET was made by `evoseg prepare`; RUNS holds a folder for each fold with that fold's model.pt; predictions are those
 of whole scans by the network that has not seen the patient. IoU is pooled over the slices of a patient that hold
-kidney, on the 200 x 200 grid. Intervals: 95 %, bootstrap over patients. "Scratch" is the evolution from an empty
+kidney, on the 200 x 200 grid. Intervals: 95 %, bootstrap over patients. "Refined" is what `evoseg refine` does: moves
+of no more than one pixel are not made; "every move" is --keep-within-mm 0. "Scratch" is the evolution from an empty
 contour: what it finds without the initial mask.
 """
 
@@ -27,6 +28,7 @@ from scipy import ndimage
 
 from pipeline.data.roots import bundle
 from pipeline.evaluation.statistics import RESAMPLES, SEED
+from pipeline.inference.refine import undo_small_moves
 from pipeline.io.nifti import read_nifti
 from pipeline.networks.contour_evolution import EvolvedRegression
 from pipeline.numerics.signed_distance import narrow_band_distance, signed_distance
@@ -117,8 +119,8 @@ def network(weights: Path) -> EvolvedRegression:
 
 
 @torch.inference_mode()
-def run(net: EvolvedRegression, image: NDArray, initial: Mask | None, counts: Counts | None = None) -> Mask:
-    """The evolved masks (n, X, Y); from the regressor's contour where `initial` is None."""
+def run(net: EvolvedRegression, image: NDArray, initial: Mask | None, counts: Counts | None = None) -> NDArray:
+    """The evolved distance maps (n, X, Y); from the regressor's contour where `initial` is None."""
     scaled = torch.from_numpy(np.clip((image.astype(np.float32) - 75) / 200, -1, 1))[:, None]
     found = []
     for at in range(0, len(image), BATCH):
@@ -130,8 +132,16 @@ def run(net: EvolvedRegression, image: NDArray, initial: Mask | None, counts: Co
             start = torch.from_numpy(np.stack([narrow_band_distance(m, cut) for m in initial[at : at + BATCH]]))[
                 :, None
             ]
-        found.append(net.evolution(x, start, counts)[:, 0] > 0)
+        found.append(net.evolution(x, start, counts)[:, 0])
     return torch.cat(found).numpy()
+
+
+def without_small_moves(evolved: NDArray, initial: Mask) -> Mask:
+    """As `evoseg refine` leaves contours alone that would move by no more than one pixel of the network."""
+    levels = evolved.copy()
+    for i, mask in enumerate(initial):
+        undo_small_moves(levels[i : i + 1], signed_distance(mask), within=1.0)
+    return levels > 0
 
 
 def areas(mask: Mask, reference: Mask) -> tuple[int, int]:
@@ -148,13 +158,12 @@ def draws(n: int) -> NDArray:
     return np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
 
 
-def describe(name: str, before: NDArray, after: NDArray, scratch: NDArray | None = None) -> None:
-    """Pooled IoU of both, the difference with its interval, and in how many patients it is positive."""
+def describe(name: str, before: NDArray, after: NDArray, *others: NDArray) -> None:
+    """Pooled IoU of all, the difference of the first two with its interval, and in how many patients it is positive."""
     index = draws(len(before))
     low, high = np.percentile(pooled(after[index]) - pooled(before[index]), (2.5, 97.5))
     gain = after[:, 0] / after[:, 1] - before[:, 0] / before[:, 1]
-    words = [f"{pooled(before):.4f}", f"{pooled(after):.4f}"]
-    words += [] if scratch is None else [f"{pooled(scratch):.4f}"]
+    words = [f"{pooled(each):.4f}" for each in (before, after, *others)]
     words += [f"{pooled(after) - pooled(before):+.4f} [{low:+.4f}, {high:+.4f}]"]
     words += [f"{(gain > 0).sum()} of {len(gain)}", f"{np.median(gain):+.4f}", f"{np.percentile(gain, 5):+.4f}"]
     sys.stdout.write(f"| {name} | " + " | ".join(words) + " |\n")
@@ -178,15 +187,18 @@ def table(dataset: Path, runs: Path) -> None:
     rows: dict[str, list[Any]] = {name: [] for name in DAMAGES}
     scratches = []
     for number, (_, net, image, true) in enumerate(patients(dataset, runs)):
-        scratches.append(areas(run(net, image, np.zeros_like(true)), true))
+        scratches.append(areas(run(net, image, np.zeros_like(true)) > 0, true))
         for name, (damage, _) in DAMAGES.items():
             random = np.random.default_rng((SEED, number))
             initial = np.stack([damage(m, i, random) for m, i in zip(true, image, strict=True)])
-            rows[name].append((areas(initial, true), areas(run(net, image, initial), true)))
-    sys.stdout.write("| initial mask | initial | refined | scratch | difference | better | median | 5th percentile |\n")
+            evolved = run(net, image, initial)
+            masks = (initial, without_small_moves(evolved, initial), evolved > 0)
+            rows[name].append([areas(mask, true) for mask in masks])
+    titles = ("initial mask", "initial", "refined", "every move", "scratch", "difference", "better", "median")
+    sys.stdout.write(f"| {' | '.join(titles)} | 5th percentile |\n")
     for name, (_, seen) in DAMAGES.items():
-        before, after = np.moveaxis(np.array(rows[name], float), 1, 0)
-        describe(name + ("" if seen else " (not in training)"), before, after, np.array(scratches, float))
+        columns = np.moveaxis(np.array(rows[name], float), 1, 0)
+        describe(name + ("" if seen else " (not in training)"), *columns, np.array(scratches, float))
 
 
 SOLVERS = [
@@ -210,7 +222,7 @@ def solvers(dataset: Path, runs: Path) -> None:
         counts, found, batches = Counts(), [], 0
         for _, net, image, true in everyone:
             net.evolution.flow.solver = replace(solver)
-            found.append(areas(run(net, image, None, counts), true))
+            found.append(areas(run(net, image, None, counts) > 0, true))
             batches += -(-len(image) // BATCH)
         name = solver.method + (f", atol {solver.atol:g}" if solver.method == "dopri5" else f", {solver.steps} steps")
         evaluations = counts.forward / batches
