@@ -1,0 +1,191 @@
+r"""Deep variational instance segmentation: one real-valued map f that is constant on each object and 0 beside them.
+
+With the objects' numbers g (0 background), L(v) = v^2 / (2 t) below t = 0.1 and v - t/2 above (Huber), + = max(., 0):
+
+    binary        mean over pixels of L(f+) where g = 0, of L((m1 - f)+) where g > 0                        (1)
+    pair          mean over pairs of object pixels of L(d) where g_i = g_j, of w L((m2 - d)+) where not,
+                  d = |f+_i - f+_j|, divided by the mean weight of the pairs (1 and w)                      (2)
+    Mumford-Shah  mean of log(1 + (f+(y, x) - f+(y, x + 1))^2 + (f+(y, x) - f+(y + 1, x))^2)                (3)
+    quantisation  mean over object pixels of |f+ - round f+|                                                (4)
+
+No term knows the objects' numbers but by whether two are equal: f may number them in any order. Zero loss in (1), (2)
+and (4) has the map of 0 beside and 2, 3, 4 ... on the objects. (3) is the price of contours.
+
+All pairs are too many. `StratifiedPairs` takes, as the paper does, the offsets within a window: all near ones and every
+r-th of the others, each a shifted slice. What lies farther apart than half a window may share a value: where objects
+are many, the window makes (2) a colouring of neighbours, and grouping tells the others apart by their place.
+`BalancedPairs` draws equally many pixels of each object, and takes all pairs of these; `UniformPairs` draws pairs.
+
+Reference: Yuan, Chen, Li, Deep Variational Instance Segmentation (NeurIPS 2020), equations 2 to 7, t, m1 = 2, m2 = 1,
+window 129, c = r = 8. Its (5) lacks the + around m2 - d, without which farther apart would be worse. Not from the
+paper, which is silent: the weights of the four terms, and w. The + of the network's output (its ReLU) is here, not in
+the network: (1) has to see what is below 0, or a network that begins there would never learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HUBER = 0.1
+FOREGROUND_MARGIN = 2.0  # m1
+INSTANCE_MARGIN = 1.0  # m2
+
+Sides = tuple[Tensor, Tensor, Tensor, Tensor]  # f and g of the first pixels, f and g of the second: of one shape
+
+
+class Pairs(Protocol):
+    def __call__(self, f: Tensor, labels: Tensor) -> Iterator[Sides]:
+        """Pairs of pixels of f and labels (B, 1, H, W), in parts; where a label is 0 the pair does not count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StratifiedPairs:
+    """Every pixel with those around it at fixed offsets: all of |dx| + |dy| < dense, every `dilation`-th beyond.
+
+    window: odd; offsets reach half of it along either axis. A dilation of 1 takes every pair within the window.
+    """
+
+    window: int = 129
+    dense: int = 8
+    dilation: int = 8
+
+    def offsets(self) -> list[tuple[int, int]]:
+        """(dy, dx), one of each two that are opposite."""
+        reach = self.window // 2
+        steps = range(-reach, reach + 1)
+        return [
+            (dy, dx)
+            for dy in range(reach + 1)
+            for dx in steps
+            if (dy, dx) > (0, 0) and (abs(dy) + abs(dx) < self.dense or dy % self.dilation == dx % self.dilation == 0)
+        ]
+
+    def __call__(self, f: Tensor, labels: Tensor) -> Iterator[Sides]:
+        height, width = f.shape[-2:]
+        for dy, dx in self.offsets():
+            if dy >= height or abs(dx) >= width:
+                continue
+            rows, columns = slice(height - dy), slice(max(-dx, 0), width - max(dx, 0))
+            others = slice(dy, height), slice(max(dx, 0), width + min(dx, 0))
+            one, other = (..., rows, columns), (..., *others)
+            yield f[one], labels[one], f[other], labels[other]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalancedPairs:
+    """All pairs of `pixels` pixels of each image, of which every object has the same number, drawn with replacement."""
+
+    pixels: int = 1024
+
+    def __call__(self, f: Tensor, labels: Tensor) -> Iterator[Sides]:
+        for values, ids in zip(f.flatten(1), labels.flatten(1), strict=True):
+            inside = ids.nonzero().flatten()
+            if not len(inside):
+                continue
+            _, numbers, areas = ids[inside].unique(return_inverse=True, return_counts=True)
+            drawn = inside[torch.multinomial(1 / areas[numbers].float(), self.pixels, replacement=True)]
+            one, two = torch.triu_indices(self.pixels, self.pixels, offset=1, device=f.device)
+            yield values[drawn[one]], ids[drawn[one]], values[drawn[two]], ids[drawn[two]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformPairs:
+    """`pairs` pairs of each image, both pixels drawn from all object pixels alike."""
+
+    pairs: int = 200_000
+
+    def __call__(self, f: Tensor, labels: Tensor) -> Iterator[Sides]:
+        for values, ids in zip(f.flatten(1), labels.flatten(1), strict=True):
+            inside = ids.nonzero().flatten()
+            if len(inside):
+                one, two = inside[torch.randint(len(inside), (2, self.pairs), device=f.device)]
+                yield values[one], ids[one], values[two], ids[two]
+
+
+STRATIFIED = StratifiedPairs()  # the paper's
+
+
+def binary_loss(f: Tensor, labels: Tensor, *, margin: float = FOREGROUND_MARGIN) -> Tensor:
+    """Equation (1); f (..., H, W) before any ReLU, labels of its shape."""
+    return _huber(torch.where(labels > 0, margin - f, f).relu()).mean()
+
+
+def pair_loss(
+    f: Tensor,
+    labels: Tensor,
+    *,
+    pairs: Pairs = STRATIFIED,
+    margin: float = INSTANCE_MARGIN,
+    different_weight: float = 1.0,
+) -> Tensor:
+    """Equation (2) of f (B, 1, H, W); 0 where no pair lies on objects. different_weight: w."""
+    positive, total, weights = f.relu(), f.new_zeros(()), f.new_zeros(())
+    for one, first, other, second in pairs(positive, labels):
+        distance, different = (one - other).abs(), first != second
+        weight = torch.where(different, different_weight, 1.0) * ((first > 0) & (second > 0))
+        total = total + (weight * _huber(torch.where(different, (margin - distance).relu(), distance))).sum()
+        weights = weights + weight.sum()
+    return total / weights.clamp(min=1)
+
+
+def mumford_shah_loss(f: Tensor) -> Tensor:
+    """Equation (3) of f (..., H, W); the last row and column have the one neighbour that they have."""
+    positive = f.relu()
+    across = F.pad(positive.diff(dim=-1).square(), (0, 1))
+    down = F.pad(positive.diff(dim=-2).square(), (0, 0, 0, 1))
+    return torch.log1p(across + down).mean()
+
+
+def quantisation_loss(f: Tensor, labels: Tensor) -> Tensor:
+    """Equation (4); 0 where there is no object."""
+    positive, inside = f.relu(), labels > 0
+    distance = (positive - positive.round().detach()).abs()
+    return (distance * inside).sum() / inside.sum().clamp(min=1)
+
+
+class DVISLoss(nn.Module):
+    """The weighted sum of (1) to (4), in float32.
+
+    f: (B, 1, H, W), real, no activation. labels: (B, 1, H, W), whole numbers of any type, one an object, 0 background.
+    pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms.
+    different_weight: w of (2): pairs of two objects are rarer than pairs of one where the window is small.
+    ValueError: f and labels of two shapes.
+    """
+
+    def __init__(
+        self,
+        *,
+        pairs: Pairs = STRATIFIED,
+        binary: float = 1.0,
+        pair: float = 1.0,
+        mumford_shah: float = 0.1,
+        quantisation: float = 0.1,
+        different_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.pairs, self.different_weight = pairs, different_weight
+        self.weights = (binary, pair, mumford_shah, quantisation)
+
+    def forward(self, f: Tensor, labels: Tensor) -> Tensor:
+        if f.shape != labels.shape or f.ndim != 4:
+            raise ValueError(f"f {tuple(f.shape)} and labels {tuple(labels.shape)} must be (B, 1, H, W) alike")
+        f = f.as_subclass(Tensor).float()
+        labels = labels.as_subclass(Tensor)
+        terms = (
+            binary_loss(f, labels),
+            pair_loss(f, labels, pairs=self.pairs, different_weight=self.different_weight),
+            mumford_shah_loss(f),
+            quantisation_loss(f, labels),
+        )
+        return sum((w * term for w, term in zip(self.weights, terms, strict=True) if w), f.new_zeros(()))
+
+
+def _huber(v: Tensor) -> Tensor:
+    """Of v >= 0."""
+    return torch.where(v < HUBER, v.square() / (2 * HUBER), v - HUBER / 2)

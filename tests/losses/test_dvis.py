@@ -1,0 +1,162 @@
+"""What the four terms promise: no loss for a perfect map, objects known by their sameness alone, pairs as defined."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from pipeline.losses.dvis import (
+    BalancedPairs,
+    DVISLoss,
+    StratifiedPairs,
+    UniformPairs,
+    binary_loss,
+    mumford_shah_loss,
+    pair_loss,
+    quantisation_loss,
+)
+
+SAMPLERS = [StratifiedPairs(), StratifiedPairs(window=5, dense=2, dilation=2), BalancedPairs(pixels=64), UniformPairs()]
+by_name = pytest.mark.parametrize("pairs", SAMPLERS, ids=lambda pairs: type(pairs).__name__)
+
+
+def scene(size=12):
+    """Three objects, two of which touch, in (2, 1, size, size); the second image is empty."""
+    labels = torch.zeros(2, 1, size, size)
+    labels[0, 0, 1:5, 1:5] = 7
+    labels[0, 0, 1:5, 5:9] = 300
+    labels[0, 0, 7:11, 2:6] = 2
+    return labels
+
+
+def perfect(labels):
+    f = torch.full_like(labels, -0.7)
+    for value, id in enumerate(labels[labels > 0].unique(), start=2):
+        f[labels == id] = value
+    return f
+
+
+def imperfect(labels, seed=0):
+    noise = torch.randn(labels.shape, generator=torch.Generator().manual_seed(seed))
+    return perfect(labels) + 0.6 * noise
+
+
+@by_name
+def test_a_perfect_map_has_no_loss_but_the_price_of_its_contours(pairs):
+    labels = scene()
+    f = perfect(labels)
+    assert pair_loss(f, labels, pairs=pairs) == 0
+    assert binary_loss(f, labels) == 0 and quantisation_loss(f, labels) == 0
+    assert DVISLoss(pairs=pairs, mumford_shah=0.1)(f, labels) == 0.1 * mumford_shah_loss(f) > 0
+
+
+@by_name
+def test_other_numbers_for_the_objects_change_no_bit_of_the_loss(pairs):
+    labels = scene()
+    renamed = torch.zeros_like(labels)
+    for old, new in ((7, 2), (300, 41), (2, 7)):
+        renamed[labels == old] = new
+    losses = []
+    for each in (labels, renamed):
+        torch.manual_seed(0)
+        losses.append(DVISLoss(pairs=StratifiedPairs(window=9, dense=3, dilation=2))(imperfect(labels), each))
+    assert torch.equal(*losses)
+
+
+def test_objects_may_take_any_values_that_lie_apart():
+    labels = scene()
+    f = perfect(labels)
+    swapped = torch.where(labels == 7, 4.0, torch.where(labels == 300, 2.0, torch.where(labels == 2, 3.0, f)))
+    assert pair_loss(swapped, labels, pairs=StratifiedPairs()) == 0
+
+
+def test_stratified_pairs_with_a_full_window_are_all_pairs():
+    size = 8
+    labels = scene(12)[:1, :, :size, :size]
+    f = imperfect(scene(12))[:1, :, :size, :size].double()
+    total, weights = 0.0, 0.0
+    ids, values = labels.flatten().tolist(), f.relu().flatten().tolist()
+    for i, j in combinations(range(size * size), 2):
+        if not (ids[i] and ids[j]):
+            continue
+        d, w = abs(values[i] - values[j]), 1.0 if ids[i] == ids[j] else 3.0
+        v = d if ids[i] == ids[j] else max(1 - d, 0)
+        total += w * (v * v / 0.2 if v < 0.1 else v - 0.05)
+        weights += w
+    whole = StratifiedPairs(window=2 * size - 1, dilation=1)
+    loss = pair_loss(f, labels, pairs=whole, different_weight=3.0)
+    torch.testing.assert_close(loss, torch.tensor(total / weights, dtype=torch.float64))
+
+
+def test_offsets_are_the_papers_and_none_is_there_twice():
+    offsets = StratifiedPairs().offsets()
+    assert len(offsets) == 200 == len({min(each, (-each[0], -each[1])) for each in offsets})
+
+
+def test_the_drawn_pairs_estimate_what_they_stand_for():
+    """Uniform pairs the mean over all pairs; balanced ones weigh a small object as much as a large one."""
+    labels = scene()[:1]
+    labels[0, 0, 7:11, 3:6] = 0  # the third object: four pixels, not sixteen
+    f = imperfect(labels)
+    torch.manual_seed(0)
+    whole = pair_loss(f, labels, pairs=StratifiedPairs(window=23, dilation=1))
+    drawn = pair_loss(f, labels, pairs=UniformPairs(pairs=200_000))
+    torch.testing.assert_close(drawn, whole * 36 * 35 / 36**2, rtol=0.02, atol=0)  # a pixel with itself: no loss
+    ((_, ids, *_),) = BalancedPairs(pixels=2000)(f, labels)
+    shares = ids.unique(return_counts=True)[1] / ids.numel()
+    torch.testing.assert_close(shares, torch.full((3,), 1 / 3), rtol=0, atol=0.05)
+
+
+def test_far_objects_pull_no_longer_and_near_ones_push_apart():
+    labels = torch.tensor([[[[1.0, 2.0]]]])
+    for gap, expected in ((1.2, 0.0), (0.4, 1.0)):
+        f = torch.tensor([[[[3.0, 3.0 + gap]]]], requires_grad=True)
+        pair_loss(f, labels, pairs=StratifiedPairs(window=3)).backward()
+        torch.testing.assert_close(f.grad.flatten(), torch.tensor([expected, -expected]))
+
+
+def test_the_binary_term_is_hubers_on_either_side_of_its_margins():
+    labels = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0])
+    f = torch.tensor([-5.0, 0.05, 1.0, 2.5, 0.5])
+    expected = (0 + 0.05**2 / 0.2 + 0.95 + 0 + 1.45) / 5
+    torch.testing.assert_close(binary_loss(f, labels), torch.tensor(expected))
+
+
+def test_the_mumford_shah_term_is_log_2_at_a_unit_edge_and_log_3_at_a_corner():
+    f = torch.zeros(1, 1, 4, 4)
+    f[..., 1:3, 1:3] = 1
+    # the inner corner (2, 2) has two neighbours below and right; (0, 1), (0, 2), (1, 0), (2, 0), (1, 2), (2, 1) have one
+    expected = (6 * torch.tensor(2.0).log() + torch.tensor(3.0).log()) / 16
+    torch.testing.assert_close(mumford_shah_loss(f), expected)
+    assert mumford_shah_loss(torch.full((1, 1, 4, 4), 3.7)) == 0
+
+
+def test_quantisation_pulls_to_the_nearest_whole_number_and_not_beside_objects():
+    f = torch.tensor([2.2, 2.9, 0.4], requires_grad=True)
+    loss = quantisation_loss(f, torch.tensor([1.0, 1.0, 0.0]))
+    loss.backward()
+    torch.testing.assert_close(loss, torch.tensor(0.15))
+    torch.testing.assert_close(f.grad, torch.tensor([0.5, -0.5, 0.0]))
+
+
+def test_the_gradient_is_that_of_the_loss_away_from_kinks():
+    labels = scene(6)[:1]
+    f = (imperfect(labels) + 0.013).double().requires_grad_()
+    terms = (
+        lambda x: binary_loss(x, labels),
+        lambda x: pair_loss(x, labels, pairs=StratifiedPairs(window=5), different_weight=2.0),
+        mumford_shah_loss,
+        lambda x: quantisation_loss(x, labels),
+    )
+    assert all(torch.autograd.gradcheck(term, (f,), eps=1e-7, atol=1e-5) for term in terms)
+
+
+def test_images_without_objects_and_maps_of_another_shape():
+    empty = torch.zeros(2, 1, 8, 8)
+    for pairs in SAMPLERS:
+        loss = DVISLoss(pairs=pairs)(torch.full_like(empty, 0.3).requires_grad_(), empty)
+        torch.testing.assert_close(loss.detach(), torch.tensor(0.25))  # Huber's 0.3 - 0.05: background alone
+    with pytest.raises(ValueError, match="alike"):
+        DVISLoss()(empty, empty[:, 0])
