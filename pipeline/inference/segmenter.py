@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
 from pipeline.inference.export import label_volume
+from pipeline.inference.patches import VolumePatchInferer
 from pipeline.inference.pictures import PictureInferer
 from pipeline.inference.priors import Centers, ObjectPrior, Volumes
 from pipeline.inference.quality import column_word
@@ -87,7 +88,7 @@ class Segmenter:
     """
 
     network: nn.Module
-    inferer: AxialSliceInferer | PictureInferer
+    inferer: AxialSliceInferer | VolumePatchInferer | PictureInferer
     intensity: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
     device: torch.device
     name: str
@@ -181,7 +182,7 @@ class Segmenter:
 
     def _evolved(self, image: Volume, prompt: Prompt | None, trajectory: bool) -> Segmentation:
         evolution = self.evolution
-        if evolution is None or isinstance(self.inferer, PictureInferer):
+        if evolution is None or not isinstance(self.inferer, AxialSliceInferer):
             raise InputError(f"{self.name} evolves no contour: choose a bundle of contour evolution")
         if prompt is not None and (prompt.centers or prompt.volumes):
             raise InputError("a contour that evolves keeps no centre or volume: leave them out, or the contour")
