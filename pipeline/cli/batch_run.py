@@ -14,12 +14,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.cli.initial import Initial, Masks
+from pipeline.cli.initial import Initial
 from pipeline.cli.job import Job
 from pipeline.cli.logs import messages
+from pipeline.cli.objects import Objects
 from pipeline.errors import CASE_CODES, InputError
 from pipeline.inference.batch import load, refuse_earlier_run, segment_case, segment_folder
-from pipeline.inference.plan import Draw, Plan
+from pipeline.inference.plan import Draw, Plan, Prompts
 from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult
 from pipeline.inference.targets import Targets
 from pipeline.io.discover import IMAGE_SUFFIXES, Case, find_cases
@@ -35,41 +36,47 @@ logger = logging.getLogger(__name__)
 INTERRUPTED = 130
 
 
-def run(job: Job, initial: Initial | None = None) -> None:
-    """Segment what a job says, from initial contours on if there are some; always ends in typer.Exit.
+def run(job: Job, known: Initial | Objects) -> None:
+    """Segment what a job says, with what is known of its cases; always ends in typer.Exit.
 
     InputError: nothing could be started.
     """
     console = Console(stderr=True)
     try:
         with messages(console, quiet=job.quiet, verbose=job.verbose, log_file=job.log_file):
-            plan = job.plan(**(initial.settings() if initial else {"initial": None}))
+            plan = job.plan(**known.settings())
             cases = _without_results(find_cases(job.inputs, series=job.series), job.inputs, job.out)
-            masks = None
-            if initial:
-                cases, masks = initial.pair(cases, job.inputs)
+            cases, prompts = known.pair(cases, job.inputs)
             if job.deterministic:
                 _same_result_every_time()
             if _is_file(job.out):
-                failed = _one_file(cases, job, plan, masks)
+                failed = _one_file(cases, job, plan, prompts, evolves=known.evolves)
             else:
                 shown = console if console.is_terminal and not job.quiet else None
-                failed = _folder(cases, job, plan, masks, bar_on=shown)
+                failed = _folder(cases, job, plan, prompts, evolves=known.evolves, bar_on=shown)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(int(failed))
 
 
-def _folder(cases: Sequence[Case], job: Job, plan: Plan, masks: Masks | None, *, bar_on: Console | None) -> bool:
+def _folder(
+    cases: Sequence[Case],
+    job: Job,
+    plan: Plan,
+    prompts: Prompts | None,
+    *,
+    evolves: bool,
+    bar_on: Console | None,
+) -> bool:
     """Segment all cases into the folder OUT; whether one failed."""
     refuse_earlier_run(job.out, plan)  # at once, before the network is loaded
-    segmenter = _segmenter(job, evolves=masks is not None or job.trajectory)
+    segmenter = _segmenter(job, evolves=evolves or job.trajectory)
     draw = Draw(overlay=overlay, trajectory=write_trajectory if job.trajectory else None)
     start = time.perf_counter()
     results: list[CaseResult] = []
     with _progress(bar_on, len(cases), results) as report:
         try:
-            results[:] = segment_folder(cases, segmenter, job.out, plan, prompts=masks, report=report, draw=draw)
+            results[:] = segment_folder(cases, segmenter, job.out, plan, prompts=prompts, report=report, draw=draw)
         except KeyboardInterrupt:
             _summarise(results, len(cases), job.out, time.perf_counter() - start)
             raise
@@ -77,7 +84,7 @@ def _folder(cases: Sequence[Case], job: Job, plan: Plan, masks: Masks | None, *,
     return any(result.status == "failed" for result in results)
 
 
-def _one_file(cases: Sequence[Case], job: Job, plan: Plan, masks: Masks | None) -> bool:
+def _one_file(cases: Sequence[Case], job: Job, plan: Plan, prompts: Prompts | None, *, evolves: bool) -> bool:
     """Segment the only case into the file OUT; whether it failed."""
     out = job.out
     if len(cases) > 1:
@@ -89,14 +96,14 @@ def _one_file(cases: Sequence[Case], job: Job, plan: Plan, masks: Masks | None) 
     if plan.resume or plan.formats or job.trajectory:
         raise InputError(f"--resume, --format and --trajectory need a folder as OUT, {out} is a file")
     case = cases[0]
-    if out.resolve() in (path.resolve() for path in (*case.files, *(masks.files(case) if masks else ()))):
+    if out.resolve() in (path.resolve() for path in (*case.files, *(prompts.files(case) if prompts else ()))):
         raise InputError(f"{out} is the input itself: choose another OUT")
     if out.exists() and not plan.overwrite:
         raise InputError(f"{out} exists already: --overwrite replaces it")
-    segmenter = _segmenter(job, evolves=masks is not None)
+    segmenter = _segmenter(job, evolves=evolves)
     if (segmenter.spatial_dims == 2) != out.name.lower().endswith(".png"):
         raise InputError(f"{out}: labels of a picture are written as .png, those of a volume as .nii.gz, .mha or .nrrd")
-    result = segment_case(case, lambda: load(case, masks), segmenter, Targets((out,)), Draw())
+    result = segment_case(case, lambda: load(case, prompts), segmenter, Targets((out,)), Draw())
     _report_line(result)
     return result.status == "failed"
 

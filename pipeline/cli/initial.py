@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Initial:
     initial_label: list[int] | None
     new_objects: bool
     keep_within_mm: float | None
+
+    evolves: ClassVar[bool] = True  # whether the bundle has to be one that moves contours
 
     def settings(self) -> dict[str, Any]:
         """What the results depend on, beside what lies in the files."""

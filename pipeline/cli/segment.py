@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli import job
 from pipeline.cli.batch_run import run
+from pipeline.cli.objects import Objects
 
 
 def segment(
@@ -20,6 +21,17 @@ def segment(
     series: job.SeriesFlag = None,
     solver: job.SolverFlag = None,
     steps: job.StepsFlag = None,
+    centers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Make objects star-shaped about these: case,label,x,y[,z],unit (px or mm), a row an object.",
+        ),
+    ] = None,
+    volumes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Keep volumes within these: case,label,lo,hi,unit (px, mm2, mm3 or ml)."),
+    ] = None,
     trajectory: job.TrajectoryFlag = False,
     resume: job.ResumeFlag = False,
     overwrite: job.OverwriteFlag = False,
@@ -34,4 +46,6 @@ def segment(
     OUT receives each case's labels on its own grid, cases.csv (a row a case) and run.json (what made them). Exit
     status: 0 all done, 1 some case failed (the others are written), 2 nothing could be started.
     """
-    run(job.Job(**locals()))
+    flags = locals()
+    known = Objects(bundle=bundle, centers=flags.pop("centers"), volumes=flags.pop("volumes"))
+    run(job.Job(**flags), known)

@@ -40,8 +40,8 @@ class Prompts(Protocol):
     def files(self, case: Case) -> tuple[Path, ...]:
         """What the prompt is read from: where these have changed, a finished case is segmented again."""
 
-    def __call__(self, case: Case, image: Volume) -> Prompt:
-        """With its `initial`, if it has one, as a mask on the grid of `image`. An exception fails this case only."""
+    def __call__(self, case: Case, image: Volume) -> Prompt | None:
+        """None where nothing is. With its `initial`, if it has one, as a mask on the grid of `image`. An exception fails this case only."""
 
 
 class DrawOverlay(Protocol):

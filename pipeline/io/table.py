@@ -29,8 +29,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of `write_table` with their text as it was given. OSError, ValueError (also UnicodeDecodeError)."""
-    with path.open(newline="", encoding="utf-8") as file:
+    """The rows of `write_table`, or of a spreadsheet's export, with their text as it was given.
+
+    OSError, ValueError (also UnicodeDecodeError).
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     if any(None in row or None in row.values() for row in rows):
         raise ValueError(f"{path} has rows that are longer or shorter than its header")
