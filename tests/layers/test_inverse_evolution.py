@@ -106,6 +106,31 @@ def test_the_gradient_is_the_stack_itself_applied_to_the_incoming_one(evolution,
     torch.testing.assert_close(gradient, layers(incoming), rtol=1e-11, atol=1e-11)
 
 
+@LINEAR
+def test_the_gradient_is_that_of_autograd_through_every_layer(evolution, shape):
+    layers, weights = stack(evolution, layers=5, step=0.3), noise(*shape, seed=1)
+    ours, theirs = (noise(*shape).requires_grad_() for _ in range(2))
+    (layers(ours) * weights).sum().backward()
+    through = theirs
+    for _ in range(5):
+        through = through - 0.3 * evolution(through)
+    (through * weights).sum().backward()
+    torch.testing.assert_close(layers(ours), through)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_heat_flow_is_the_laplacian_of_the_differences():
+    u = noise(2, 3, 7, 6)
+    torch.testing.assert_close(HeatFlow()(u), laplacian(u) / 4)
+
+
+def test_heat_layers_keep_nothing_for_the_gradient():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda tensor: tensor):
+        stack(HeatFlow())(noise(1, 2, 6, 6).requires_grad_())
+    assert not kept
+
+
 @pytest.mark.parametrize("border", ["neumann", "periodic"])
 def test_heat_layers_keep_the_mean_of_each_channel(border):
     u = noise(2, 3, 9, 6)
@@ -230,6 +255,7 @@ def test_only_the_active_layers_work(active):
 
 class ThinPlate:
     rate = 64.0
+    self_adjoint = True
 
     def length(self, time):
         return time**0.25
@@ -238,7 +264,7 @@ class ThinPlate:
         return -laplacian(laplacian(u))
 
 
-def test_another_evolution_is_a_class_of_three_members():
+def test_another_evolution_is_a_class_of_four_members():
     frequencies = (3 * math.pi / 8, math.pi / 4)
     wave = mode((8, 8), frequencies, phase=0.5)
     eigenvalue = sum(2 - 2 * math.cos(k) for k in frequencies)
