@@ -15,7 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Ring = NDArray[np.int64]  # (n, 2) lattice points x, y; the pixel in column c and row r has the corners c, c + 1 and r, r + 1
+Ring = NDArray[
+    np.int64
+]  # (n, 2) lattice points x, y; the pixel in column c and row r has the corners c, c + 1 and r, r + 1
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:

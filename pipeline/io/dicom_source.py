@@ -105,6 +105,7 @@ def read_source(case: Case | None, path: Path) -> DicomSource:
         if all(plane.frame is None for plane in planes):  # the frames of one file keep the order that they have there
             planes.sort(key=lambda plane: float(plane.affine[:3, 2] @ along))
             headers = [plane.instance for plane in planes]
+            _give_thickness(planes)
     return DicomSource(headers, planes)
 
 
@@ -144,7 +145,9 @@ def on_planes(labels: Volume, planes: Sequence[Plane], path: Path) -> NDArray:
 
 
 def _off_grid(path: Path, found: tuple[int, ...], wanted: tuple[int, ...]) -> CaseError:
-    message = f"{path.name}: labels of {found} voxels do not lie on the {wanted} slices, rows and columns of their source"
+    message = (
+        f"{path.name}: labels of {found} voxels do not lie on the {wanted} slices, rows and columns of their source"
+    )
     return CaseError("GRID_MISMATCH", f"{message}: segment that series itself")
 
 
@@ -167,10 +170,19 @@ def _affine(position: Any, orientation: Any, measures: Any) -> NDArray[np.float6
     between_rows, between_columns = map(float, measures.PixelSpacing)
     affine = np.zeros((4, 3))
     affine[:3] = np.stack(
-        [along_row * between_columns, along_column * between_rows, np.array(position.ImagePositionPatient, float)], axis=1
+        [along_row * between_columns, along_column * between_rows, np.array(position.ImagePositionPatient, float)],
+        axis=1,
     )
     affine[3, 2] = 1
     return affine
+
+
+def _give_thickness(planes: Sequence[Plane]) -> None:
+    """The distance of the slices where they do not tell their thickness: a Segmentation must have one."""
+    distance = float(np.linalg.norm(planes[-1].affine[:3, 2] - planes[0].affine[:3, 2])) / max(len(planes) - 1, 1)
+    for plane in planes:
+        if not plane.instance.get("SliceThickness"):
+            plane.instance.SliceThickness = f"{distance:.6g}"
 
 
 def _completed(header: Dataset) -> Dataset:
