@@ -1,9 +1,9 @@
 """The outlines of a mask as closed polygons along the edges of its pixels: filled, they are the mask again.
 
-A pixel is the square of half a pixel around its centre, so no centre lies on an outline and every rule of filling agrees
-on it; area is exact, and a single pixel is a square. Corners of the outline are where 2 x 2 pixels around a lattice point
-are not split straight; along each lattice line they pair up into edges, which link them into rings. Pixels that touch at
-a corner only are apart (4-connected); the background between them is connected.
+A pixel is the square of half a pixel around its centre: no centre lies on an outline, so all rules of filling agree;
+area is exact, and a single pixel is a square. Corners of the outline are where 2 x 2 pixels around a lattice point are
+not split straight; along each lattice line they pair up into edges, which link them into rings. Pixels that touch at a
+corner only are apart (4-connected); the background between them is connected.
 
 A hole is cut out through a keyhole: the outer ring runs to the hole along a lattice line, around it, and back the same
 way. DICOM names this technique for CLOSED_PLANAR contours (PS3.3 C.8.8.6.3), and of the readers those that fill each
@@ -15,9 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Ring = NDArray[
-    np.int64
-]  # (n, 2) lattice points x, y; the pixel in column c and row r has the corners c, c + 1 and r, r + 1
+Ring = NDArray[np.int64]  # (n, 2) lattice points x, y; pixel (c, r) lies between (c, r) and (c + 1, r + 1)
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
@@ -30,12 +28,13 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         return []
     first = np.array([columns[0], rows[0]])
     part = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)
-    outer, holes = [], []
+    outer: list[Ring] = []
+    holes: list[Ring] = []
     for ring in _rings(part):
         x, y = ring[np.lexsort((ring[:, 0], ring[:, 1]))[0]]  # the leftmost of its topmost corners
         (outer if part[y, x] else holes).append(ring)
     polygons = [_turning(ring, clockwise=True) for ring in outer]
-    # A keyhole runs to the left, so it ends on a ring that begins further left than the hole: one that is there already.
+    # A keyhole runs to the left, so it ends on a ring that begins further left than its hole and is there already.
     for hole in sorted(holes, key=lambda ring: int(ring[:, 0].min())):
         _cut_out(polygons, _turning(hole, clockwise=False), part)
     return [polygon + (first - 1.5) for polygon in polygons]

@@ -100,9 +100,12 @@ def _description(number: int, segment: Segment, by: Authorship, uid: str) -> hd.
 
 def _without_chance(segmentation: hd.seg.Segmentation, origin: DicomSource, uid: str) -> None:
     """Put the source's date and a derived UID where highdicom puts the clock's and a random one."""
-    segmentation.InstanceCreationDate, segmentation.InstanceCreationTime = origin.moment
+    from pydicom.valuerep import DA, TM
+
+    date, time = origin.moment
+    segmentation.InstanceCreationDate, segmentation.InstanceCreationTime = DA(date), TM(time)
     for equipment in segmentation.get("ContributingEquipmentSequence", ()):
         if equipment.get("ManufacturerModelName") == "highdicom":
-            equipment.ContributionDateTime = "".join(origin.moment)
+            equipment.ContributionDateTime = date + time
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = uid

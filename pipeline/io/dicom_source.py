@@ -72,12 +72,12 @@ class DicomSource:
         return int(self.instances[0].get("SeriesNumber") or 0)
 
     def identify(self, what: str, labels: NDArray, by: Authorship) -> str:
-        """A UID below 2.25 that hangs on the source, the labels, their author and `what` is identified, on nothing else.
+        """A UID below 2.25 that depends on the source, the labels, their author and `what` it is for, on nothing else.
 
         The arguments of a run count by what they change: other labels are another object, the same labels the same.
         """
         digest = hashlib.sha256(str(labels.shape).encode())
-        digest.update(np.ascontiguousarray(labels, np.uint16))
+        digest.update(labels.astype(np.uint16).tobytes())
         for text in (what, repr(versions("evoseg")), repr(by), *(str(each.SOPInstanceUID) for each in self.instances)):
             digest.update(b"\0" + text.encode())
         return f"2.25.{uuid.UUID(bytes=digest.digest()[:16], version=5).int}"
@@ -168,13 +168,9 @@ def _planes(header: Dataset) -> list[Plane]:
 def _affine(position: Any, orientation: Any, measures: Any) -> NDArray[np.float64]:
     along_row, along_column = np.array(orientation.ImageOrientationPatient, float).reshape(2, 3)
     between_rows, between_columns = map(float, measures.PixelSpacing)
-    affine = np.zeros((4, 3))
-    affine[:3] = np.stack(
-        [along_row * between_columns, along_column * between_rows, np.array(position.ImagePositionPatient, float)],
-        axis=1,
-    )
-    affine[3, 2] = 1
-    return affine
+    corner = np.array(position.ImagePositionPatient, float)
+    columns = np.stack([along_row * between_columns, along_column * between_rows, corner], axis=1)
+    return np.vstack([columns, [0, 0, 1]])
 
 
 def _give_thickness(planes: Sequence[Plane]) -> None:

@@ -96,17 +96,17 @@ def _structure_set(origin: DicomSource, pixels: NDArray, by: Authorship) -> File
 def _object(origin: DicomSource, pixels: NDArray, by: Authorship) -> FileDataset:
     """The patient, the study, the series and the equipment; implicit VR, whose values may be longer than 64 KiB."""
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ImplicitVRLittleEndian
+    from pydicom.uid import UID, ImplicitVRLittleEndian
 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    found = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    found = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     header = origin.instances[0]
     for keyword in _INHERITED:
         if keyword in header:
             found[keyword] = header[keyword]
-    meta.MediaStorageSOPClassUID = found.SOPClassUID = STRUCTURE_SET_STORAGE
-    meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID = origin.identify("structure set", pixels, by)
+    meta.MediaStorageSOPClassUID = found.SOPClassUID = UID(STRUCTURE_SET_STORAGE)
+    meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID = UID(origin.identify("structure set", pixels, by))
     found.SeriesInstanceUID = origin.identify("structure set series", pixels, by)
     found.Modality = "RTSTRUCT"
     found.SeriesNumber = origin.series_number + _SERIES
@@ -124,7 +124,7 @@ def _object(origin: DicomSource, pixels: NDArray, by: Authorship) -> FileDataset
 
 def _contours(mask: NDArray[np.bool_], planes: Sequence[Plane]) -> Iterator[Dataset]:
     """The outlines of `mask` (planes, rows, columns), in millimetres."""
-    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+    for k in map(int, np.flatnonzero(mask.any(axis=(1, 2)))):
         for polygon in outlines(mask[k]):
             homogeneous = np.column_stack([polygon, np.ones(len(polygon))])
             points = (homogeneous @ planes[k].affine.T)[:, :3]

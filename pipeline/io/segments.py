@@ -77,11 +77,8 @@ def _segment(label: int, name: str, said: Mapping[str, Any]) -> Segment:
 
 
 def _code(said: Any, where: str) -> Code:
-    if (
-        not isinstance(said, dict)
-        or set(said) != set(Code._fields)
-        or not all(isinstance(v, str) for v in said.values())
-    ):
+    is_code = isinstance(said, dict) and set(said) == set(Code._fields)
+    if not is_code or not all(isinstance(text, str) for text in said.values()):
         raise InputError(f"{where}: a code has the texts {', '.join(Code._fields)}, here is {said}")
     return Code(**said)
 

@@ -61,7 +61,7 @@ def test_the_same_labels_of_the_same_source_are_the_same_bytes_and_others_anothe
     given = {"a": (labels, by), "b": (labels, by), "c": (other, by), "d": (labels, replace(by, weights_sha256="c"))}
     for name, (volume, author) in given.items():
         write_segmentation(tmp_path / name, volume, source=case, by=author)
-    a, b, c, d = (pydicom.dcmread(tmp_path / name) for name in given)
+    a, _, c, d = (pydicom.dcmread(tmp_path / name) for name in given)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     uids = [each[key].value for each in (a, c, d) for key in ("SOPInstanceUID", "SeriesInstanceUID")]
     assert len(set(uids)) == 6 and all(uid.startswith("2.25.") and uid.is_valid for uid in uids)
