@@ -127,7 +127,7 @@ def test_the_binary_term_is_hubers_on_either_side_of_its_margins():
 def test_the_mumford_shah_term_is_log_2_at_a_unit_edge_and_log_3_at_a_corner():
     f = torch.zeros(1, 1, 4, 4)
     f[..., 1:3, 1:3] = 1
-    # the inner corner (2, 2) has two neighbours below and right; (0, 1), (0, 2), (1, 0), (2, 0), (1, 2), (2, 1) have one
+    # A corner at (2, 2), below and to the right; an edge at (0, 1), (0, 2), (1, 0), (2, 0), (1, 2) and (2, 1)
     expected = (6 * torch.tensor(2.0).log() + torch.tensor(3.0).log()) / 16
     torch.testing.assert_close(mumford_shah_loss(f), expected)
     assert mumford_shah_loss(torch.full((1, 1, 4, 4), 3.7)) == 0

@@ -1,0 +1,71 @@
+"""From maps to objects: known scenes come back, blurred edges are no objects, places tell equal values apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter, label
+
+from pipeline.inference.grouping import Groupd, components, group
+from pipeline.metrics.instances import aggregated_jaccard, detections, object_pairs
+
+
+def scene(size=96, radius=10, seed=0):
+    """Discs in pairs that touch: their numbers, and a map with values that differ within a pair."""
+    y, x = np.ogrid[:size, :size]
+    objects, values = np.zeros((size, size), int), np.full((size, size), -0.4)
+    for row, (low, high) in enumerate(((2, 3), (3, 5), (2, 4))):
+        for side, value in enumerate((low, high)):
+            disc = (y - 16 - 30 * row) ** 2 + (x - 30 - 20 * side) ** 2 <= radius**2
+            disc &= objects == 0
+            objects[disc], values[disc] = objects.max() + 1, value
+    return objects, values + np.random.default_rng(seed).normal(0, 0.12, values.shape)
+
+
+@pytest.mark.parametrize("bandwidth", [0.9, 0.4])
+def test_objects_that_touch_and_objects_of_one_value_come_apart(bandwidth):
+    objects, f = scene()
+    np.testing.assert_array_equal(group(f.astype(np.float32), bandwidth=bandwidth), objects)
+
+
+def test_a_blurred_edge_makes_no_objects_of_the_values_that_it_passes_through():
+    objects, _ = scene()
+    clean = np.array([-1.0, 2, 3, 3, 5, 2, 4])[objects]
+    found = group(gaussian_filter(clean, 1.0).astype(np.float32))
+    pairs = object_pairs(found, objects)
+    assert pairs.count_error == 0 and detections(pairs, iou=0.7).average_precision == 1
+    assert aggregated_jaccard(pairs) > 0.8  # the higher of two reaches into the lower by half of the blur
+
+
+def test_small_objects_go_and_a_map_without_any_gives_none():
+    f = np.zeros((20, 20), np.float32)
+    f[2:6, 2:6], f[10:16, 10:16] = 2, 2
+    assert group(f, min_area=17).max() == 1 and group(f, min_area=16).max() == 2
+    assert not group(np.zeros((5, 7), np.float32)).any()
+    assert (group(np.full((5, 7), 2.5, np.float32)) == 1).all()  # one object up to every border
+
+
+def test_an_object_does_not_depend_on_what_lies_elsewhere():
+    objects, f = scene()
+    alone = group(f[:31].astype(np.float32))
+    np.testing.assert_array_equal(alone, objects[:31])
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (1, 30), (30, 1), (1, 1)])
+def test_components_of_equal_keys_are_those_of_each_key_in_the_order_of_their_first_pixels(shape):
+    keys = np.random.default_rng(3).integers(0, 4, shape)
+    found = components(keys)
+    expected = np.zeros(shape, int)
+    for key in (1, 2, 3):
+        parts, _ = label(keys == key)
+        expected += np.where(parts > 0, parts + 1000 * key, 0)
+    rank = {value: i for i, value in enumerate(dict.fromkeys(expected[expected > 0].tolist()), start=1)}
+    np.testing.assert_array_equal(found, [[rank.get(value, 0) for value in row] for row in expected.tolist()])
+
+
+def test_the_transform_groups_what_an_engine_hands_over():
+    objects, f = scene()
+    sample = Groupd("pred", bandwidth=0.9)({"pred": torch.from_numpy(f.astype(np.float32))[None], "id": "a"})
+    assert sample["pred"].shape == (1, 96, 96) and sample["id"] == "a"
+    np.testing.assert_array_equal(sample["pred"][0].numpy(), objects)

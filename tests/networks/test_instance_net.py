@@ -1,0 +1,51 @@
+"""The network of one real-valued output: shapes, locality, positions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.errors import InputError
+from pipeline.networks.instance_net import START_BIAS, InstanceNet
+
+SMALL = {"filters": (4, 4, 4, 4), "encoder": "lite0"}
+
+
+def image(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47)])
+@pytest.mark.parametrize("period", [None, 64])
+def test_any_size_comes_back_as_one_real_number_a_pixel(size, period):
+    network = InstanceNet(**SMALL, position_period=period).eval()
+    with torch.no_grad():
+        assert network(image(2, 3, *size)).shape == (2, 1, *size)
+    assert network.head.bias.item() == START_BIAS  # no term of the loss begins dead
+
+
+def test_a_shift_by_the_period_shifts_the_map_and_one_by_half_of_it_does_not():
+    torch.manual_seed(0)
+    network = InstanceNet(**SMALL, position_period=64).eval()
+    constant = torch.full((1, 3, 448, 64), 0.3)
+    with torch.no_grad():
+        middle = network(constant)[0, 0, 160:288]  # where the padding at the ends is out of sight
+    torch.testing.assert_close(middle[:64], middle[64:])
+    assert (middle[:64] - middle[32:96]).abs().max() > 1e-4
+
+
+def test_what_lies_far_away_changes_nothing():
+    network = InstanceNet(**SMALL).eval()
+    here, elsewhere = image(1, 3, 32, 384), image(1, 3, 32, 384)
+    elsewhere[..., 224:] = image(1, 3, 32, 160, seed=1)
+    with torch.no_grad():
+        one, other = network(here), network(elsewhere)
+    torch.testing.assert_close(one[..., :64], other[..., :64], rtol=0, atol=0)
+    assert not torch.equal(one[..., 300:], other[..., 300:])
+
+
+def test_settings_that_make_no_network_are_refused():
+    with pytest.raises(InputError, match="two to six"):
+        InstanceNet(filters=(8,))
+    with pytest.raises(InputError, match="multiple of 8"):
+        InstanceNet(filters=(4, 4, 4, 4), position_period=20)
