@@ -37,6 +37,7 @@ bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps surface-distance==0.1
 	$(BIN)/python tests/benchmarks/volume_road.py $(SCAN)
 	$(BIN)/python tests/benchmarks/ode.py
+	$(BIN)/python tests/benchmarks/inverse_evolution.py
 	$(BIN)/python tests/benchmarks/evaluation.py $(LABELS)
 
 # make crossval SOURCE=folder of CT and label pairs: every figure of the kidney cards' cross-validation, from nothing.
