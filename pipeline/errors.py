@@ -61,6 +61,7 @@ CASE_CODES: dict[str, str] = {
     "BAD_LABELS": "a label map with fractions, negative numbers or labels that nobody has named",
     "BAD_OBJECT": "a centre outside of the image, a volume that it cannot hold, or millimetres where it has none",
     "BAD_MAP": "a probability map with several channels or slices, or with values outside 0..1",
+    "TOO_MANY_OBJECTS": "more objects than a mask of 16 bits can number",
     "STEP_LIMIT": "an adaptive solver did not arrive within its steps",
     "OUT_OF_MEMORY": "the case does not fit into memory",
     "NO_REFERENCE": "a DICOM result of a scan that is no DICOM series, or lacks the UIDs that it must refer to",

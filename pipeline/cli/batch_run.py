@@ -25,6 +25,7 @@ from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult
 from pipeline.inference.targets import Targets
 from pipeline.io.discover import IMAGE_SUFFIXES, Case, find_cases
 from pipeline.io.write import LABEL_SUFFIXES, OVERLAYS
+from pipeline.report.objects import objects_overlay
 from pipeline.report.overlay import overlay
 from pipeline.report.trajectory import write_trajectory
 
@@ -71,7 +72,7 @@ def _folder(
     """Segment all cases into the folder OUT; whether one failed."""
     refuse_earlier_run(job.out, plan)  # at once, before the network is loaded
     segmenter = _segmenter(job, evolves=evolves or job.trajectory)
-    draw = Draw(overlay=overlay, trajectory=write_trajectory if job.trajectory else None)
+    draw = Draw(overlay=overlay, objects=objects_overlay, trajectory=write_trajectory if job.trajectory else None)
     start = time.perf_counter()
     results: list[CaseResult] = []
     with _progress(bar_on, len(cases), results) as report:

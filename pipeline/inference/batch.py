@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import CaseError, InputError
-from pipeline.inference import quality, records
+from pipeline.inference import object_table, quality, records
 from pipeline.inference.authorship import author
 from pipeline.inference.plan import Draw, Plan, Prompts
 from pipeline.inference.records import CaseResult, Status
@@ -45,21 +45,26 @@ def segment_folder(
 
     prompts: what each case begins with; None: nothing.
     report: called with each result as soon as it is known, those of an earlier run first.
-    draw: writes `out`/overlays/<id>.png and files below `out`/trajectory/<id>/ for each volume.
+    draw: writes `out`/overlays/<id>.png and files below `out`/trajectory/<id>/ for each volume; overlays of pictures
+    too where the bundle numbers objects, of which `out`/objects.csv has a row each.
     Returns the results in the order of `cases`. Raises InputError before anything is written: results are there and
     neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file, `out` cannot be
     written to. On KeyboardInterrupt the record is completed (what is left is `skipped`) before it goes to the caller.
     """
     plan, draw = plan or Plan(), draw or Draw()
     read = {case.id: (*case.files, *(prompts.files(case) if prompts else ())) for case in cases}
-    targets = targets_below(out, cases, read, spatial_dims=segmenter.spatial_dims, formats=plan.formats)
+    kind: dict[str, Any] = {"spatial_dims": segmenter.spatial_dims, "objects": segmenter.numbers_objects}
+    targets = targets_below(out, cases, read, formats=plan.formats, **kind)
     refuse_earlier_run(out, plan)
     if not (plan.overwrite or (plan.resume and (out / records.CASES_FILE).exists())):
-        refuse_existing(path for each in targets.values() for path in each.paths)  # no run of ours has written them
+        # No run of ours has written them
+        refuse_existing(path for each in targets.values() for path in (*each.paths, each.objects) if path)
     record = _Record(out, segmenter, plan, draw)
     done = {c.id for c in cases if _finished(c, read[c.id], record.results.get(c.id), targets[c.id])}
     waiting = [case for case in cases if case.id not in done]
     record.begin(without={case.id for case in waiting})
+    if segmenter.numbers_objects:
+        object_table.begin(out / object_table.OBJECTS_FILE, keep=done)
     for case in cases:
         if case.id in done:
             report(record.results[case.id])
@@ -107,6 +112,8 @@ def segment_case(
         found = segmenter(image, prompt, trajectory=draw.trajectory is not None)
         initial = prompt.initial if prompt else None
         sizes = quality.sizes(found.labels, found.names)
+        if found.objects:
+            sizes |= quality.count(found.objects, found.names)
         sizes |= quality.used(found.labels, found.names, found.centers, found.volumes)
         if initial:
             sizes |= quality.change(found.labels, initial)
@@ -119,7 +126,9 @@ def segment_case(
         )
         _draw(image, found, targets, draw, initial=initial)
         for path in targets.labels:  # last: whatever stops the run before, labels that are there are of a whole case
-            write_labels(path, found.labels, source=case, by=author(segmenter, prompt))
+            write_labels(path, found.objects or found.labels, source=case, by=author(segmenter, prompt))
+        if found.objects and targets.objects:
+            object_table.add(targets.objects, case.id, found.objects, image)
     except Exception as error:  # the one broad except: a case may fail in any way, the others go on
         logger.debug("%s", case.id, exc_info=error)
         with suppress(OSError):
@@ -131,7 +140,9 @@ def segment_case(
 
 def _draw(image: Volume, found: Segmentation, targets: Targets, draw: Draw, *, initial: Volume | None) -> None:
     targets.remove_trajectory()  # an older one may have more frames
-    if draw.overlay and targets.overlay:
+    if draw.objects and targets.overlay and found.objects:
+        draw.objects(image, found.objects, targets.overlay, name=", ".join(found.names.values()))
+    elif draw.overlay and targets.overlay:
         draw.overlay(image, found.labels, targets.overlay, names=found.names, initial=initial)
     if draw.trajectory and targets.trajectory and found.trajectory:
         draw.trajectory(image, found.trajectory, targets.trajectory, name=", ".join(found.names.values()))

@@ -13,13 +13,15 @@ four pixels beside, above and below.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from monai.utils import convert_to_dst_type
 from numpy.typing import NDArray
 from scipy.ndimage import label
 from scipy.sparse import coo_array
@@ -27,6 +29,21 @@ from scipy.sparse.csgraph import connected_components
 
 from pipeline.losses.dvis import FOREGROUND_MARGIN
 from pipeline.numerics.modes import mean_shift
+
+Grouping = Callable[[NDArray[np.floating]], NDArray[np.int32]]
+"""What a network gives, (C, rows, columns), -> objects 1, 2 ... (rows, columns), 0 beside them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeGrouping:
+    """`group` of the only channel, as a `_target_` of configs."""
+
+    bandwidth: float = 0.9
+    min_area: int = 20
+
+    def __call__(self, outputs: NDArray[np.floating]) -> NDArray[np.int32]:
+        (f,) = outputs
+        return group(f, bandwidth=self.bandwidth, min_area=self.min_area)
 
 
 def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20) -> NDArray[np.int32]:
@@ -105,16 +122,16 @@ def _grown(parts: NDArray[np.int32], inside: NDArray[np.intp], shape: tuple[int,
 
 
 class Groupd(MapTransform):
-    """Maps (1, rows, columns) under `keys` -> objects of the same shape, float32, by `group`; for MONAI's engine."""
+    """What a network gives, (C, rows, columns) under `keys`, -> objects (1, rows, columns), float32; for engines."""
 
-    def __init__(self, keys: KeysCollection, *, bandwidth: float = 0.9, min_area: int = 20) -> None:
+    def __init__(self, keys: KeysCollection, *, grouping: Grouping) -> None:
         super().__init__(keys)
-        self.bandwidth, self.min_area = bandwidth, min_area
+        self.grouping = grouping
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         sample = dict(data)
         for key in self.keys:
-            values = torch.as_tensor(sample[key])[0].cpu().numpy()
-            objects = group(values, bandwidth=self.bandwidth, min_area=self.min_area)
-            sample[key] = torch.from_numpy(objects).to(torch.float32)[None]
+            objects = self.grouping(torch.as_tensor(sample[key]).as_subclass(torch.Tensor).cpu().numpy())
+            numbers = torch.from_numpy(objects).to(torch.float32)[None]
+            sample[key] = convert_to_dst_type(numbers, sample[key], dtype=torch.float32)[0]
         return sample

@@ -52,6 +52,12 @@ class DrawOverlay(Protocol):
     ) -> None: ...
 
 
+class DrawObjects(Protocol):
+    """Draws the outlines of numbered objects over their picture into a file, as `report.objects.objects_overlay`."""
+
+    def __call__(self, image: Volume, objects: Volume, path: Path, *, name: str) -> None: ...
+
+
 class DrawTrajectory(Protocol):
     """Draws a contour on its way into a folder, as `report.trajectory.write_trajectory` does."""
 
@@ -60,7 +66,11 @@ class DrawTrajectory(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """The pictures of each volume: contours of its labels, and of a contour's evolution. None: not drawn."""
+    """The pictures of each case. None: not drawn.
+
+    Of a volume contours of its labels, and of a contour's evolution; of a picture whose objects are told apart theirs.
+    """
 
     overlay: DrawOverlay | None = None
+    objects: DrawObjects | None = None
     trajectory: DrawTrajectory | None = None

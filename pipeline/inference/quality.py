@@ -44,6 +44,12 @@ def sizes(labels: Volume, names: Mapping[int, str]) -> dict[str, float]:
     }
 
 
+def count(objects: Volume, names: Mapping[int, str]) -> dict[str, float]:
+    """`count_<name>`: how many objects of the only label there are, in a map that numbers them from 1 without gaps."""
+    (name,) = names.values()
+    return {f"count_{column_word(name)}": float(objects.array.max(initial=0))}
+
+
 def change(labels: Volume, initial: Volume) -> dict[str, float]:
     """The size of the mask that a result began from, `volume_ml_initial` or `area_px_initial`, and `dice_to_initial`.
 

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
+from pipeline.inference.devices import chosen_device
 from pipeline.inference.export import label_volume
+from pipeline.inference.instances import InstanceInferer, picture_objects
 from pipeline.inference.patches import VolumePatchInferer
 from pipeline.inference.pictures import PictureInferer
 from pipeline.inference.priors import Centers, ObjectPrior, Volumes
@@ -66,6 +68,7 @@ class Segmentation:
 
     trajectory: how the contour evolved, if that was asked for and there was a contour. flags: see above.
     centers, volumes: as in Prompt, those that were used, whether given or predicted.
+    objects: uint16, numbered from 1, in bundles that tell the objects of their only label apart.
     """
 
     labels: Volume
@@ -74,6 +77,7 @@ class Segmentation:
     flags: tuple[str, ...] = ()
     centers: Centers = field(default_factory=dict)
     volumes: Volumes = field(default_factory=dict)
+    objects: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,7 +92,7 @@ class Segmenter:
     """
 
     network: nn.Module
-    inferer: AxialSliceInferer | VolumePatchInferer | PictureInferer
+    inferer: AxialSliceInferer | VolumePatchInferer | PictureInferer | InstanceInferer
     intensity: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
     device: torch.device
     name: str
@@ -111,7 +115,7 @@ class Segmenter:
         InputError: no such bundle, a damaged or incomplete one, no such device, or a solver where none is used.
         """
         root = Path(roots.bundle(bundle))
-        where = _device(device)
+        where = chosen_device(device)
         try:
             segmenter = cls(**_described(root), **_built(root, where), device=where)
         except KeyError as error:
@@ -126,6 +130,11 @@ class Segmenter:
     def spatial_dims(self) -> int:
         """Dimensions of the image that the bundle takes: 3 for volumes, 2 for pictures."""
         return self.inferer.spatial_dims
+
+    @property
+    def numbers_objects(self) -> bool:
+        """Whether the objects of its only label are told apart: `Segmentation.objects`."""
+        return isinstance(self.inferer, InstanceInferer)
 
     @property
     def evolution(self) -> Evolution | None:
@@ -162,6 +171,10 @@ class Segmenter:
     def _segmented(self, image: Volume, prompt: Prompt) -> Segmentation:
         road: dict[str, Any] = {"intensity": self.intensity, "device": self.device}
         flags: tuple[str, ...] = ()
+        if isinstance(self.inferer, InstanceInferer):
+            values = with_channels(unit_values(image.array), self.channels)
+            objects = Volume(picture_objects(values, self.network, inferer=self.inferer, **road), image.affine)
+            return Segmentation(Volume((objects.array > 0).astype(np.uint8), image.affine), self.names, objects=objects)
         if isinstance(self.inferer, PictureInferer):
             values = unit_values(image.array)
             logits = picture_logits(with_channels(values, self.channels), self.network, inferer=self.inferer, **road)
@@ -278,15 +291,3 @@ def _parse(config: Path) -> ConfigParser:
         parser.read_config(str(config))
         parser.parse(True)
     return parser
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"--device {name} is not a device: use auto, cpu or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu")
-    return device

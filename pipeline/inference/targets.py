@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.inference.object_table import OBJECTS_FILE
 from pipeline.io.discover import Case
 from pipeline.io.write import OVERLAYS, RTSTRUCT_SUFFIX, SEG_SUFFIX, TRAJECTORIES
 
@@ -41,12 +42,13 @@ _OF_VOLUMES = (Format.NIFTI, Format.DICOM_SEG, Format.RTSTRUCT)
 class Targets:
     """Where one case goes: its labels in every format; of a volume their contours over the scan too.
 
-    trajectory: the folder of the contour on its way.
+    trajectory: the folder of the contour on its way. objects: the table of all cases, to which it adds its objects.
     """
 
     labels: tuple[Path, ...]
     overlay: Path | None = None
     trajectory: Path | None = None
+    objects: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -74,10 +76,12 @@ def targets_below(
     *,
     spatial_dims: int,
     formats: Sequence[Format] = (),
+    objects: bool = False,
 ) -> dict[str, Targets]:
     """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its pictures.
 
     read: case id -> all that is read for it; nothing of that is replaced.
+    objects: whether the bundle numbers objects: they have a table, and their outlines are drawn over the picture.
     spatial_dims: 2 where the bundle segments pictures, whose labels are PNG; 3 for volumes: NIfTI. A case of the other
     kind is refused by the bundle and has no result. Raises InputError where a format cannot hold the labels, an id
     leads out of `out`, two cases share a file, or a result would replace an input.
@@ -93,8 +97,9 @@ def targets_below(
     targets: dict[str, Targets] = {}
     for case in cases:
         labels = tuple(out / f"{case.id}{suffix}" for suffix in suffixes)
-        pictures = (out / OVERLAYS / f"{case.id}.png", out / TRAJECTORIES / case.id) if spatial_dims == 3 else ()
-        targets[case.id] = Targets(labels, *pictures)
+        overlay = out / OVERLAYS / f"{case.id}.png" if spatial_dims == 3 or objects else None
+        trajectory = out / TRAJECTORIES / case.id if spatial_dims == 3 else None
+        targets[case.id] = Targets(labels, overlay, trajectory, out / OBJECTS_FILE if objects else None)
         for path in targets[case.id].paths:
             whole = path.resolve()
             folded = Path(str(whole).casefold())  # to some file systems A.png and a.png are one file

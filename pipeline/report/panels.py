@@ -85,9 +85,9 @@ def tile(panel: Panel, window: tuple[float, float], colours: Mapping[int, str]) 
     # The nearest voxel under every pixel
     nearest = np.ix_(np.arange(height) * rows // height, np.arange(width) * columns // width)
     if panel.reference is not None:
-        _dashed(pixels, _contour(panel.reference[nearest]))
+        _dashed(pixels, contour(panel.reference[nearest]))
     shown = panel.mask[nearest]
-    edge = _contour(shown)
+    edge = contour(shown)
     for label, colour in colours.items():
         pixels[(shown == label) & edge] = ImageColor.getrgb(colour)
     return Image.fromarray(pixels)
@@ -124,7 +124,7 @@ def write_png(picture: Image.Image, path: Path) -> None:
         picture.save(temporary, format="PNG", compress_level=1)
 
 
-def _contour(shown: NDArray) -> NDArray[np.bool_]:
+def contour(shown: NDArray) -> NDArray[np.bool_]:
     """The pixels of a label with another value above, below or beside."""
     around = np.pad(shown, 1, mode="constant")
     inner = np.ones(shown.shape, bool)

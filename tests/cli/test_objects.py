@@ -121,6 +121,7 @@ class Asked:
 
     name, version, weights_sha256, device = "asked", "1.0", "abc", "cpu"
     spatial_dims, modality, field_of_view_mm, segments = 2, "US", None, {1: Segment(name="lesion")}
+    numbers_objects = False
     names = {1: "lesion"}  # noqa: RUF012
 
     def __call__(self, image, prompt=None, *, trajectory=False):

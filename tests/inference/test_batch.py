@@ -37,6 +37,7 @@ class Threshold:
     name, version, weights_sha256 = "threshold", "1.0", "abc"
     names, segments = {1: "kidney"}, {1: Segment(name="kidney")}
     spatial_dims, modality, device = 3, "CT", "cpu"
+    numbers_objects = False
     field_of_view_mm = None
 
     def __init__(self, behave=lambda call: None) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, label
 
-from pipeline.inference.grouping import Groupd, components, group
+from pipeline.inference.grouping import Groupd, ModeGrouping, components, group
 from pipeline.metrics.instances import aggregated_jaccard, detections, object_pairs
 
 
@@ -66,6 +66,6 @@ def test_components_of_equal_keys_are_those_of_each_key_in_the_order_of_their_fi
 
 def test_the_transform_groups_what_an_engine_hands_over():
     objects, f = scene()
-    sample = Groupd("pred", bandwidth=0.9)({"pred": torch.from_numpy(f.astype(np.float32))[None], "id": "a"})
+    sample = Groupd("pred", grouping=ModeGrouping())({"pred": torch.from_numpy(f.astype(np.float32))[None], "id": "a"})
     assert sample["pred"].shape == (1, 96, 96) and sample["id"] == "a"
     np.testing.assert_array_equal(sample["pred"][0].numpy(), objects)
