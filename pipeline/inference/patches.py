@@ -174,8 +174,8 @@ def _flipped(matrix: NDArray[np.float32], flip: bool, axis: int) -> Tensor:
 
 
 def _along(axis: int, matrix: Tensor, values: Tensor) -> Tensor:
-    """The product of a matrix with one axis of `values`."""
-    return (values.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    """The product of a matrix with one axis of `values`, not the last."""
+    return (matrix @ values.flatten(axis + 1)).unflatten(-1, values.shape[axis + 1 :])
 
 
 def _span(used: Tensor) -> slice:
