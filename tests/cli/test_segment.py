@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,8 @@ from pipeline.cli import batch_run
 from pipeline.cli.app import app
 from pipeline.errors import InputError
 from pipeline.inference.segmenter import Segmentation
+from pipeline.io.dicom_seg import read_segmentation
+from pipeline.io.nifti import read_nifti
 from pipeline.io.segments import Segment
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
@@ -27,6 +30,7 @@ class Bright:
 
     name, version, weights_sha256, device = "bright", "1.0", "abc", "cpu"
     spatial_dims, modality, field_of_view_mm = 3, "CT", None
+    numbers_objects = False
 
     def __init__(self) -> None:
         self.names, self.segments = {1: "kidney"}, {1: Segment(name="kidney")}
@@ -237,3 +241,46 @@ def test_the_demo_liver_has_no_bright_kidney_and_is_flagged(segmenter: Bright, t
 
 def empty(image, names):
     return Segmentation(type(image)(np.zeros(image.array.shape, np.uint8), image.affine), names)
+
+
+def write_dicom(folder: Path, write_series: Callable[..., list[Path]]) -> None:
+    stack = np.full((5, 6, 7), -1000, np.int16)
+    stack[1:3, 2:5, 3:5] = 200
+    write_series(folder, stack, StudyInstanceUID="1.2.3.4", FrameOfReferenceUID="1.2.3.5")
+
+
+def test_dicom_results_lie_beside_the_others_and_are_kept_by_resume(
+    segmenter: Bright, write_series: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    write_dicom(tmp_path / "in/ct", write_series)
+    out, formats = tmp_path / "out", ("--format", "nifti", "--format", "dicom-seg", "--format", "rtstruct")
+    result = run(tmp_path / "in", "-o", out, *formats)
+    assert result.exit_code == 0, result.output
+    names = ("ct.nii.gz", "ct.seg.dcm", "ct.rtstruct.dcm")
+    before = {name: (out / name).read_bytes() for name in names}
+    assert read_segmentation(out / "ct.seg.dcm").array.sum() == read_nifti(out / "ct.nii.gz").array.sum() == 12
+    assert run(tmp_path / "in", "-o", out, *formats, "--resume").exit_code == 0
+    assert segmenter.calls == 1
+    (out / "ct.rtstruct.dcm").write_bytes(before["ct.rtstruct.dcm"][:-100])
+    assert run(tmp_path / "in", "-o", out, *formats, "--resume").exit_code == 0
+    assert segmenter.calls == 2
+    assert {name: (out / name).read_bytes() for name in names} == before
+
+
+def test_a_scan_that_is_no_dicom_has_no_dicom_result_and_the_others_have(
+    segmenter: Bright, scans: Path, write_series: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    write_dicom(scans / "ct", write_series)
+    result = run(scans, "-o", tmp_path / "out", "--format", "dicom-seg")
+    assert result.exit_code == 1
+    assert statuses(tmp_path / "out") == {"a": "failed", "ct": "ok", "sub/b": "failed"}
+    assert "2 x NO_REFERENCE" in result.stderr
+    assert segmenter.calls == 1  # refused before there was anything to write
+
+
+def test_one_series_becomes_one_dicom_file(
+    segmenter: Bright, write_series: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    write_dicom(tmp_path / "in", write_series)
+    assert run(tmp_path / "in", "-o", tmp_path / "kidneys.seg.dcm").exit_code == 0
+    assert read_segmentation(tmp_path / "kidneys.seg.dcm").array.sum() == 12

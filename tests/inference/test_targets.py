@@ -71,7 +71,14 @@ def test_the_trajectory_of_a_case_goes_without_that_of_a_case_below_it(tmp_path:
     Targets((), trajectory=tmp_path / "not there").remove()
 
 
-@pytest.mark.parametrize(("spatial_dims", "form"), [(3, Format.PNG), (2, Format.NIFTI)])
+def test_a_volume_may_go_into_several_formats_side_by_side(tmp_path: Path) -> None:
+    found = below(tmp_path / "out", case("sub/a", tmp_path / "a"), formats=[Format.RTSTRUCT, Format.DICOM_SEG] * 2)
+    assert [path.name for path in found["sub/a"].labels] == ["a.seg.dcm", "a.rtstruct.dcm"]
+    found = below(tmp_path / "out", case("sub/a", tmp_path / "a"), formats=list(Format)[:1])
+    assert [path.name for path in found["sub/a"].labels] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize(("spatial_dims", "form"), [(3, Format.PNG), (2, Format.NIFTI), (2, Format.DICOM_SEG)])
 def test_a_format_that_cannot_hold_the_labels_is_refused(tmp_path: Path, spatial_dims: int, form: Format) -> None:
     with pytest.raises(InputError, match=f"--format {form}"):
         below(tmp_path / "out", case("a", tmp_path / "a"), spatial_dims=spatial_dims, formats=[form])

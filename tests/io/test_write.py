@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import CaseError, InputError
 from pipeline.io.discover import Case, read_case
 from pipeline.io.volume import Volume
-from pipeline.io.write import write_labels
+from pipeline.io.write import check_writable, read_back, write_labels
 
 LABELS = np.random.default_rng(0).integers(0, 4, (5, 6, 7))
 
@@ -55,3 +55,29 @@ def test_labels_may_be_written_in_another_format_than_their_source(tmp_path):
     source = Case("scan", "metaimage", (tmp_path / "scan.mha",))
     write_labels(tmp_path / "out.nii.gz", Volume(LABELS, np.eye(4)), source=source)
     assert np.array_equal(read_case(Case("out", "nifti", (tmp_path / "out.nii.gz",))).affine, np.eye(4))
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha", ".seg.dcm", ".rtstruct.dcm"])
+def test_what_was_written_is_read_back_and_a_torn_file_is_not(tmp_path, labelled_series, by, suffix):
+    case, path = labelled_series(), tmp_path / f"a{suffix}"
+    check_writable(path, case)
+    write_labels(path, read_case(case), source=case, by=by)
+    read_back(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CaseError, match=rf"a{suffix}"):
+        read_back(path)
+
+
+def test_dicom_results_of_a_scan_that_is_none_are_refused_before_there_are_labels(tmp_path):
+    scan = Case("a", "nifti", (tmp_path / "a.nii.gz",))
+    check_writable(tmp_path / "a.nii.gz", scan)
+    for name in ("a.seg.dcm", "a.rtstruct.dcm"):
+        with pytest.raises(CaseError, match="--format nifti") as refusal:
+            check_writable(tmp_path / name, scan)
+        assert refusal.value.code == "NO_REFERENCE"
+
+
+def test_dicom_results_need_an_author(tmp_path, labelled_series):
+    case = labelled_series()
+    with pytest.raises(InputError, match="by whom"):
+        write_labels(tmp_path / "a.seg.dcm", read_case(case), source=case)
