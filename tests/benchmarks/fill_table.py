@@ -22,6 +22,7 @@ from paper_tables.costs import write_efficiency, write_estimate
 from paper_tables.curves import write_curves
 from paper_tables.description import Cell, Line, Table, distinct
 from paper_tables.noisy_labels import class_scores, robustness
+from paper_tables.objects import object_scores, objects
 from paper_tables.scoring import score
 from paper_tables.training import result, train
 from paper_tables.writing import markdown
@@ -30,6 +31,9 @@ from pipeline.errors import InputError
 from pipeline.io.whole_file import write_text
 
 logger = logging.getLogger("fill_table")
+
+MEASURES = {"labels": class_scores, "objects": object_scores}  # a table's kind -> how a cell is scored, if not as usual
+WRITERS = {"labels": robustness, "objects": objects}
 
 
 def main(arguments: list[str]) -> None:
@@ -50,7 +54,7 @@ def main(arguments: list[str]) -> None:
         sys.stdout.write(write_estimate(table, lines if table.trains else []))
         return
     cells = list(distinct(lines))
-    if table.kind == "labels":  # a seed of everything says more than all seeds of something
+    if table.kind in MEASURES:  # a seed of everything says more than all seeds of something
         cells.sort(key=lambda cell: (list(table.datasets).index(cell.dataset), cell.seed))
     for cell in cells:
         if table.trains and (given.datasets is None or cell.dataset in given.datasets):
@@ -67,7 +71,7 @@ def _text(table: Table, lines: list[Line], output: Path, command: str) -> str:
         return write_curves(table, lines, output.parent, command)
     conditions = {network: {name: table.conditions[name] for name in names} for network, names in table.shown.items()}
     scored = {
-        cell.folder: score(cell, stored, conditions[cell.network], class_scores if table.kind == "labels" else None)
+        cell.folder: score(cell, stored, conditions[cell.network], MEASURES.get(table.kind))
         for cell in distinct(lines)
         if (stored := result(cell)) is not None
     }
@@ -75,7 +79,7 @@ def _text(table: Table, lines: list[Line], output: Path, command: str) -> str:
     def load(cell: Cell) -> dict | None:
         return scored.get(cell.folder)
 
-    return (robustness if table.kind == "labels" else markdown)(table, lines, load, command)
+    return WRITERS.get(table.kind, markdown)(table, lines, load, command)
 
 
 def _parser() -> argparse.ArgumentParser:
