@@ -98,6 +98,9 @@ def arguments(found: Any, id: str = NETWORK) -> Any:
     """What a component is built with, its parts' arguments too: resolved, but nothing of it built."""
     from monai.bundle import ConfigComponent
 
+    written = found.get(id)
+    if isinstance(written, str) and written.startswith("@"):  # a list is not found by number behind a reference
+        return arguments(found, written[1:])
     content = found.get_parsed_content(id, instantiate=False)
     content = content.config if isinstance(content, ConfigComponent) else content
     if isinstance(content, dict):

@@ -153,6 +153,17 @@ def test_a_difference_in_a_part_of_the_network_is_told_and_equal_parts_are_equal
     assert ["solver" in problem for problem in networks_are_equal(root)] == [True]
 
 
+def test_a_list_behind_a_reference_is_compared_as_what_it_stands_for(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    network = {"_target_": "torch.nn.Sequential", "sizes": "@model::sizes"}
+    whole = {"network_def": network, "model": {"sizes": [1, "$1 + 1"]}}
+    (tmp_path / "configs" / "train.yaml").write_text(yaml.safe_dump(whole))
+    for sizes, told in (([1, 2], False), ([1, 3], True)):
+        plain = {"network_def": network | {"sizes": sizes}}
+        (tmp_path / "configs" / "inference.yaml").write_text(yaml.safe_dump(plain))
+        assert bool(list(networks_are_equal(tmp_path))) == told
+
+
 @pytest.mark.parametrize("name", ["continuous_unet_busi_segmentation", "continuous_unet_isic_segmentation"])
 def test_workflows_of_pictures_are_built_on_made_up_pictures(name: str) -> None:
     root = GOOD.with_name(name)
