@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint bench crossval tables resolve clean
+.PHONY: help setup demo test test-clinical lint bench crossval tables resolve clean
 
 help:    ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: $(VENV)/.ready  ## a virtual environment in .venv with evoseg and its tests
 
@@ -25,6 +25,11 @@ demo: setup  ## kidneys on two real scans, and a roughly drawn kidney refined: l
 
 test: setup  ## the tests
 	$(BIN)/python -m pytest
+
+# dciodvfy checks DICOM objects against the standard: apt-get install dicom3tools
+test-clinical: setup  ## the tests that need dciodvfy and dcmqi; their result in tests/clinical/RESULT.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[clinical]"
+	$(BIN)/python tests/clinical/result.py
 
 lint: setup  ## ruff and mypy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lint]"

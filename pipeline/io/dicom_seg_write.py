@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,11 @@ def write_segmentation(path: Path, labels: Volume, *, source: Case | None, by: A
     origin = read_source(source, path)
     pixels = on_planes(labels, origin.planes, path)
     try:
-        segmentation = _segmentation(origin, pixels, by)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # they quote the patient's name, which no log may hold
+            segmentation = _segmentation(origin, pixels, by)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        message = f"{path.name}: the source's headers cannot carry a Segmentation ({error})"
+        message = f"{path.name}: the source's headers cannot carry a Segmentation ({type(error).__name__})"
         raise CaseError("NO_REFERENCE", f"{message}: use --format nifti for it") from error
     _without_chance(segmentation, origin, origin.identify("dimensions", pixels, by))
     with whole_file(path) as part:

@@ -1,47 +1,7 @@
-"""DICOM series whose pixels are labels: what is written of them must be found again in each slice's own pixels."""
+"""The series and the author that DICOM results are tested with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from tests.io.dicom_results import by, labelled_series
 
-import numpy as np
-import pytest
-from numpy.typing import NDArray
-
-from pipeline.io.discover import Case, find_cases
-from pipeline.io.segments import Authorship
-from tests.io.dicom_results import KIDNEY
-
-
-@pytest.fixture
-def by() -> Authorship:
-    return Authorship(algorithm="a_bundle", version="0.1.0", weights_sha256="ab" * 32, segments={1: KIDNEY})
-
-
-@pytest.fixture
-def labelled_series(tmp_path: Path, write_series: Callable[..., list[Path]]) -> Callable[..., Case]:
-    """A series of 5 slices of 4 rows and 6 columns, labels 0 to 2 as its pixels, not in the order of the files."""
-
-    def write(axes: NDArray[np.float64] | None = None, stack: NDArray | None = None, **tags: Any) -> Case:
-        row, column, stacking = (np.eye(3) if axes is None else axes).T
-        stack = np.random.default_rng(0).integers(0, 3, (5, 4, 6)) if stack is None else stack
-        shuffled = np.random.default_rng(1).permutation(len(stack))
-        write_series(
-            tmp_path / "series",
-            stack[shuffled].astype(np.int16),
-            positions=[np.array([-12.5, 30.0, 7.0]) + 2.5 * k * stacking for k in shuffled],
-            orientation=[*row, *column],
-            **{
-                "StudyInstanceUID": "1.2.3.4",
-                "FrameOfReferenceUID": "1.2.3.5",
-                "StudyDate": "20220102",
-                "StudyTime": "030405",
-                **tags,
-            },
-        )
-        (case,) = find_cases(tmp_path / "series")
-        return case
-
-    return write
+__all__ = ["by", "labelled_series"]

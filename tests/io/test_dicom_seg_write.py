@@ -126,3 +126,10 @@ def test_an_anonymised_source_without_dates_and_with_odd_values_is_taken(tmp_pat
     write_segmentation(tmp_path / "a", read_case(case), source=case, by=by)
     found = pydicom.dcmread(tmp_path / "a")
     assert (found.ContentDate, found.PatientSex) == ("19000101", "")
+
+
+def test_nothing_of_the_patient_is_told_to_anybody(tmp_path, labelled_series, by, recwarn, caplog):
+    case = labelled_series(PatientName="Doe", PatientID="7")  # highdicom warns of a name of one word, and quotes it
+    write_segmentation(tmp_path / "a", read_case(case), source=case, by=by)
+    told = " ".join([*(str(warning.message) for warning in recwarn), *caplog.messages])
+    assert "Doe" not in told
