@@ -76,18 +76,18 @@ def test_stratified_pairs_with_a_full_window_are_all_pairs():
     size = 8
     labels = scene(12)[:1, :, :size, :size]
     f = imperfect(scene(12))[:1, :, :size, :size].double()
-    total, weights = 0.0, 0.0
+    losses: dict[bool, list[float]] = {True: [], False: []}
     ids, values = labels.flatten().tolist(), f.relu().flatten().tolist()
     for i, j in combinations(range(size * size), 2):
         if not (ids[i] and ids[j]):
             continue
-        d, w = abs(values[i] - values[j]), 1.0 if ids[i] == ids[j] else 3.0
-        v = d if ids[i] == ids[j] else max(1 - d, 0)
-        total += w * (v * v / 0.2 if v < 0.1 else v - 0.05)
-        weights += w
+        d, same = abs(values[i] - values[j]), ids[i] == ids[j]
+        v = d if same else max(1 - d, 0)
+        losses[same].append(v * v / 0.2 if v < 0.1 else v - 0.05)
     whole = StratifiedPairs(window=2 * size - 1, dilation=1)
     loss = pair_loss(f, labels, pairs=whole, different_weight=3.0)
-    torch.testing.assert_close(loss, torch.tensor(total / weights, dtype=torch.float64))
+    expected = sum(losses[True]) / len(losses[True]) + 3 * sum(losses[False]) / len(losses[False])
+    torch.testing.assert_close(loss, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_offsets_are_the_papers_and_none_is_there_twice():
@@ -101,9 +101,11 @@ def test_the_drawn_pairs_estimate_what_they_stand_for():
     labels[0, 0, 7:11, 3:6] = 0  # the third object: four pixels, not sixteen
     f = imperfect(labels)
     torch.manual_seed(0)
-    whole = pair_loss(f, labels, pairs=StratifiedPairs(window=23, dilation=1))
+    every = StratifiedPairs(window=23, dilation=1)
+    whole, same = (pair_loss(f, labels, pairs=every, different_weight=w) for w in (1.0, 0.0))
+    with_itself = (16 + 16 + 4) / (16**2 + 16**2 + 4**2)  # of the pairs of one object, a pixel twice: no loss
     drawn = pair_loss(f, labels, pairs=UniformPairs(pairs=200_000))
-    torch.testing.assert_close(drawn, whole * 36 * 35 / 36**2, rtol=0.02, atol=0)  # a pixel with itself: no loss
+    torch.testing.assert_close(drawn, whole - same * with_itself, rtol=0.02, atol=0)
     ((_, ids, *_),) = BalancedPairs(pixels=2000)(f, labels)
     shares = ids.unique(return_counts=True)[1] / ids.numel()
     torch.testing.assert_close(shares, torch.full((3,), 1 / 3), rtol=0, atol=0.05)
