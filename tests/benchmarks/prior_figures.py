@@ -3,8 +3,8 @@
     python tests/benchmarks/prior_figures.py IMAGE MASK OUT.png [OUT.png ...]
 
 IMAGE and MASK: a grey picture of the Data Science Bowl 2018 (CC0) and its instance ids. The figure shows the
-surroundings of its largest nucleus (the bundles show 28d33efef218...): above, the contour of each result over the noisy picture, below, the probability u.
-The nucleus' centroid and area stand for what a user knows.
+surroundings of its largest nucleus (in the bundles' cards 28d33efef218...): above, the contour of each result over the
+noisy picture, below, the probability u. The nucleus' centroid and area stand for what a user knows.
 """
 
 from __future__ import annotations
@@ -89,17 +89,18 @@ def draw(image: Path, mask: Path) -> Figure:
     return figure
 
 
-def _write(figure: Figure, path: Path) -> None:
-    drawn = BytesIO()
+def _png(figure: Figure) -> bytes:
+    drawn, small = BytesIO(), BytesIO()
     figure.savefig(drawn, dpi=80)
-    with whole_file(path) as part:  # of few colours: a third of the bytes
-        Image.open(drawn).convert("RGB").quantize(96).save(part, format="PNG", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(96).save(small, format="PNG", optimize=True)  # a third of the bytes
+    return small.getvalue()
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     matplotlib.use("agg")
-    shown = draw(Path(sys.argv[1]), Path(sys.argv[2]))
+    drawn = _png(draw(Path(sys.argv[1]), Path(sys.argv[2])))
     for out in sys.argv[3:]:
-        _write(shown, Path(out))
+        with whole_file(Path(out)) as part:
+            part.write_bytes(drawn)

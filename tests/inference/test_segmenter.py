@@ -74,8 +74,12 @@ def picture(array):
 @pytest.fixture(scope="module", params=[GREY, COLOUR])
 def on_pictures(request, tmp_path_factory):
     """A bundle of pictures with made-up weights, by which about half of `photograph` is the object."""
-    root = tmp_path_factory.mktemp("bundles") / request.param
-    shutil.copytree(bundle(request.param), root, ignore=shutil.ignore_patterns("models"))
+    return made_up(request.param, tmp_path_factory.mktemp("bundles"))
+
+
+def made_up(name, folder):
+    root = folder / name
+    shutil.copytree(bundle(name), root, ignore=shutil.ignore_patterns("models"))
     (root / "models").mkdir()
     parser = ConfigParser(ConfigParser.load_config_file(str(root / "configs" / "inference.yaml")))
     torch.manual_seed(0)
@@ -229,6 +233,19 @@ def test_a_picture_keeps_its_volume_and_its_star(on_pictures):
     found = segmenter(picture(photograph()), asked)
     assert 500 <= found.labels.array.sum() <= 700 and found.centers[1] is asked.centers[1]
     assert rays_violated(torch.from_numpy(found.labels.array), torch.from_numpy(found.centers[1])) == 0
+
+
+def test_a_star_shaped_bundle_tells_its_centres_and_monais_own_engine_gives_the_same_stars(tmp_path):
+    segmenter, root = made_up("star_shape_isic_segmentation", tmp_path)
+    found = segmenter(picture(photograph()))
+    labels, centers = torch.from_numpy(found.labels.array), torch.from_numpy(found.centers[1])
+    assert labels.any() and centers.shape == (1, 2) and rays_violated(labels, centers) == 0
+    assert any(flag == "STAR_CHANGED:lesion" for flag in found.flags)  # of blots no star comes near
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photograph()).save(tmp_path / "in" / "a.png")
+    run_by_monai(root, tmp_path / "in", tmp_path / "out", bundle_root=str(root))
+    theirs = np.asarray(Image.open(tmp_path / "out" / "a_seg.png"))
+    assert np.mean(theirs != found.labels.array) < 1e-3
 
 
 def test_grey_and_colour_are_made_of_each_other_and_flagged_where_they_were_not_trained_on(on_pictures):
