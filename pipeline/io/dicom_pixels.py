@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,15 @@ def decode(dataset: FileDataset, path: Path) -> NDArray:
     return rescale(stored, *_scale(dataset))
 
 
+def decode_frames(dataset: FileDataset, frames: Sequence[Dataset], path: Path) -> NDArray:
+    """Grey values (frames, rows, columns) of a multi-frame file, each frame after its own modality transform."""
+    stored = _stored(dataset, path).reshape(len(frames), int(dataset.Rows), int(dataset.Columns))
+    scales = [_scale(frame) for frame in frames]
+    if len(set(scales)) == 1:
+        return rescale(stored, *scales[0])
+    return np.stack([rescale(values, *scale) for values, scale in zip(stored, scales, strict=True)])
+
+
 def decode_picture(dataset: FileDataset, path: Path) -> NDArray:
     """(rows, columns), or (rows, columns, 3) for colour; MONOCHROME1 is turned over, so that brighter is larger."""
     kind = str(dataset.get("PhotometricInterpretation") or "")
@@ -40,6 +50,17 @@ def decode_picture(dataset: FileDataset, path: Path) -> NDArray:
         return _stored(dataset, path)
     values = decode(dataset, path)
     return (values.max() - values) + values.min() if kind == "MONOCHROME1" else values
+
+
+def with_room_for(stack: NDArray, values: NDArray) -> NDArray:
+    """`stack`, widened when its type cannot hold `values`: a header's promise about the bits used is not relied on."""
+    if np.can_cast(values.dtype, stack.dtype) or stack.dtype == np.float32:
+        return stack
+    limits = np.iinfo(stack.dtype)
+    if values.dtype.kind in "iu" and limits.min <= values.min() and values.max() <= limits.max:
+        return stack
+    fits_int32 = values.dtype.kind in "iu" and values.max() <= np.iinfo(np.int32).max
+    return stack.astype(np.int32 if fits_int32 else np.float32)
 
 
 def _from_palette(dataset: FileDataset, path: Path) -> NDArray[np.uint8]:

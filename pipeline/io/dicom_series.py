@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import CaseError
+from pipeline.io.dicom_enhanced import is_enhanced, read_enhanced
 from pipeline.io.dicom_files import is_picture, sop_class_of
 from pipeline.io.dicom_geometry import slice_grid
-from pipeline.io.dicom_pixels import decode, decode_picture, scales_to_fractions
+from pipeline.io.dicom_pixels import decode, decode_picture, scales_to_fractions, with_room_for
 from pipeline.io.pixels import check_finite
 from pipeline.io.refusals import reading, truncated
 from pipeline.io.volume import Volume
@@ -31,7 +31,8 @@ _DERIVED_PIXELS = ("Segmentation", "RT Dose", "Parametric Map")
 
 
 def read_series(files: Sequence[Path]) -> Volume:
-    """Read the single-frame files of one series as a volume, or one picture (ultrasound, X-ray, photograph).
+    """Read one series as a volume (single-frame files, or one enhanced multi-frame file), or one picture (ultrasound,
+    X-ray, photograph).
 
     Volume: array (columns, rows, slices), Fortran order, slices sorted along the normal; values are rescaled slice by
         slice, int16 or int32 when exact, else float32. affine (4, 4), RAS, so that every voxel is where its slice's
@@ -44,7 +45,9 @@ def read_series(files: Sequence[Path]) -> Volume:
     headers = [_read(path, pixels=False) for path in files]
     for path, header in zip(files, headers, strict=True):
         with reading(path):
-            _check_object(header, path)
+            _check_object(header, path, alone=len(files) == 1)
+    if len(files) == 1 and is_enhanced(sop_class_of(headers[0])):
+        return read_enhanced(files[0])
     if len(files) == 1 and is_picture(headers[0]):
         return _read_picture(files[0])
     name = files[0] if len(files) == 1 else Path(os.path.commonpath(files))
@@ -56,7 +59,7 @@ def read_series(files: Sequence[Path]) -> Volume:
         dataset = _read(files[index], pixels=True)
         with reading(files[index]):
             values = decode(dataset, files[index])
-            stack = _with_room_for(stack, values)
+            stack = with_room_for(stack, values)
             stack[k] = values
     check_finite(stack, name)
     return Volume(stack.T, grid.affine)
@@ -80,8 +83,8 @@ def _read(path: Path, *, pixels: bool) -> FileDataset:
         return pydicom.dcmread(path, force=True, stop_before_pixels=not pixels, specific_tags=None if pixels else _TAGS)
 
 
-def _check_object(header: FileDataset, path: Path) -> None:
-    """Refuse what is not one frame of grey values, or cannot be a picture, by its header."""
+def _check_object(header: FileDataset, path: Path, *, alone: bool) -> None:
+    """Refuse what is not one frame of grey values, nor many that make a volume, nor a picture, by its header."""
     from pydicom.uid import UID
 
     sop_class = UID(sop_class_of(header))
@@ -92,7 +95,8 @@ def _check_object(header: FileDataset, path: Path) -> None:
         raise CaseError("NOT_AN_IMAGE", f"{path} is a DICOM {sop_class.name}, not a scan: leave it out")
     if "Rows" not in header or "Columns" not in header:
         raise truncated(path, "its header has no image size")
-    if int(header.get("NumberOfFrames") or 1) > 1 or "Enhanced" in sop_class.name:
+    many = int(header.get("NumberOfFrames") or 1) > 1 or "Enhanced" in sop_class.name
+    if many and not (alone and is_enhanced(sop_class)):
         frames = header.get("NumberOfFrames") or 1
         message = f"{path} holds {frames} frames in one file: export the series as one slice a file"
         raise CaseError("MULTI_FRAME", message)
@@ -105,14 +109,3 @@ def _check_object(header: FileDataset, path: Path) -> None:
 
 def _is_derived(name: str) -> bool:
     return any(word in name for word in _DERIVED_PIXELS)
-
-
-def _with_room_for(stack: NDArray, values: NDArray) -> NDArray:
-    """`stack`, widened when its type cannot hold `values`: a header's promise about the bits used is not relied on."""
-    if np.can_cast(values.dtype, stack.dtype) or stack.dtype == np.float32:
-        return stack
-    limits = np.iinfo(stack.dtype)
-    if values.dtype.kind in "iu" and limits.min <= values.min() and values.max() <= limits.max:
-        return stack
-    fits_int32 = values.dtype.kind in "iu" and values.max() <= np.iinfo(np.int32).max
-    return stack.astype(np.int32 if fits_int32 else np.float32)

@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CaseError
+from pipeline.io.dicom_enhanced import frame_headers
 from pipeline.io.dicom_files import sop_class_of
 from pipeline.io.geometry import LPS_TO_RAS
 from pipeline.io.refusals import reading
@@ -153,22 +154,14 @@ def _off_grid(path: Path, found: tuple[int, ...], wanted: tuple[int, ...]) -> Ca
 
 def _planes(header: Dataset) -> list[Plane]:
     if "PerFrameFunctionalGroupsSequence" not in header:
-        return [Plane(header, None, _affine(header, header, header))]
-    shared = header.SharedFunctionalGroupsSequence[0]
-    planes = []
-    for k, frame in enumerate(header.PerFrameFunctionalGroupsSequence, start=1):
-        groups = [
-            (frame.get(name) or shared[name].value)[0]
-            for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-        ]
-        planes.append(Plane(header, k, _affine(*groups)))
-    return planes
+        return [Plane(header, None, _affine(header))]
+    return [Plane(header, k, _affine(frame)) for k, frame in enumerate(frame_headers(header), start=1)]
 
 
-def _affine(position: Any, orientation: Any, measures: Any) -> NDArray[np.float64]:
-    along_row, along_column = np.array(orientation.ImageOrientationPatient, float).reshape(2, 3)
-    between_rows, between_columns = map(float, measures.PixelSpacing)
-    corner = np.array(position.ImagePositionPatient, float)
+def _affine(slice_header: Dataset) -> NDArray[np.float64]:
+    along_row, along_column = np.array(slice_header.ImageOrientationPatient, float).reshape(2, 3)
+    between_rows, between_columns = map(float, slice_header.PixelSpacing)
+    corner = np.array(slice_header.ImagePositionPatient, float)
     columns = np.stack([along_row * between_columns, along_column * between_rows, corner], axis=1)
     return np.vstack([columns, [0, 0, 1]])
 
