@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.inference.patches import VolumePatchInferer
-from pipeline.inference.pictures import PictureInferer
 from pipeline.inference.slabs import AxialSlabs, Intensity
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.io.orientation import canonical_order
@@ -71,20 +69,6 @@ def _by_patches(
             decided = _decided(grid.to_volume(logits, slices))
             canonical[:, :, slices.start : slices.stop] = decided.to(torch.uint8).cpu().numpy()
     return Volume(labels, image.affine)
-
-
-def picture_labels(
-    values: NDArray[np.float32],
-    network: Callable[[Tensor], Tensor],
-    *,
-    intensity: Intensity,
-    inferer: PictureInferer,
-    device: torch.device,
-) -> NDArray[np.uint8]:
-    """Labels (rows, columns) of a picture (rows, columns, channels) of 0 ... 1, from logits on its own pixels."""
-    picture = torch.from_numpy(values).movedim(-1, 0).contiguous().to(device)  # rounds as in MONAI's engine
-    scaled = torch.as_tensor(intensity({"image": picture})["image"]).as_subclass(Tensor)
-    return _decided(inferer(scaled[None], network)[0]).to(torch.uint8).cpu().numpy()
 
 
 def _decided(logits: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ class Segmenter:
     def __call__(self, image: Volume, prompt: Prompt | None = None, *, trajectory: bool = False) -> Segmentation:
         """Segment one image, from a given contour on if `prompt` has one.
 
-        InputError: a contour or a trajectory where the bundle evolves no contour, or together with centres or volumes.
+        InputError: a contour or a trajectory where the bundle evolves no contour.
         CaseError: WRONG_DIMENSION, COLOUR, OUT_OF_MEMORY, STEP_LIMIT, BAD_OBJECT; GRID_MISMATCH and BAD_LABELS of an
         initial mask.
         """
@@ -172,6 +172,8 @@ class Segmenter:
         road: dict[str, Any] = {"intensity": self.intensity, "device": self.device}
         flags: tuple[str, ...] = ()
         if isinstance(self.inferer, InstanceInferer):
+            if prompt.centers or prompt.volumes:
+                raise CaseError("BAD_OBJECT", f"{self.name} finds objects by itself: leave out centres and volumes")
             values = with_channels(unit_values(image.array), self.channels)
             objects = Volume(picture_objects(values, self.network, inferer=self.inferer, **road), image.affine)
             return Segmentation(Volume((objects.array > 0).astype(np.uint8), image.affine), self.names, objects=objects)
@@ -198,7 +200,7 @@ class Segmenter:
         if evolution is None or not isinstance(self.inferer, AxialSliceInferer):
             raise InputError(f"{self.name} evolves no contour: choose a bundle of contour evolution")
         if prompt is not None and (prompt.centers or prompt.volumes):
-            raise InputError("a contour that evolves keeps no centre or volume: leave them out, or the contour")
+            raise CaseError("BAD_OBJECT", "a contour that evolves keeps no centre or volume: leave out one of them")
         slabs = AxialSlabs(image, intensity=self.intensity, inferer=self.inferer, device=self.device)
         initial = prompt.initial if prompt else None
         mask = object_mask(initial, image, prompt.initial_labels) if prompt and initial else None

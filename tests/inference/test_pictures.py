@@ -11,8 +11,9 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.inference.export import picture_labels
 from pipeline.inference.pictures import PictureChannelsd, PictureInferer, picture_files, stretched
+from pipeline.inference.priors import ObjectPrior
+from pipeline.inference.whole import picture_logits
 from pipeline.io.channels import unit_values, with_channels
 
 SIZE = 32
@@ -32,7 +33,8 @@ def itself(pictures):
 
 def labels_of(picture, network=itself, channels=1, inferer=INFERER):
     values = with_channels(unit_values(picture), channels)
-    return picture_labels(values, network, intensity=centred, inferer=inferer, device=CPU)
+    logits = picture_logits(values, network, intensity=centred, inferer=inferer, device=CPU)
+    return ObjectPrior()(logits).labels.numpy()
 
 
 def disc(shape):
