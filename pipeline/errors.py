@@ -42,7 +42,7 @@ CASE_CODES: dict[str, str] = {
     "NOT_AN_IMAGE": "a DICOM object without pixels of a scan (SEG, RTSTRUCT, RTDOSE, SR, DICOMDIR, ...)",
     "UNSUPPORTED_PIXELS": "pixels of a kind that evoseg does not read (complex, 1-bit)",
     "UNSUPPORTED_SYNTAX": "a DICOM transfer syntax that no installed decoder reads",
-    "MULTI_FRAME": "a DICOM object with many frames in one file that is no volume (cine), or several of them in one series",
+    "MULTI_FRAME": "a DICOM object with many frames in one file (cine), or several enhanced ones in one series",
     "NOT_3D": "four or more dimensions, or several volumes or pictures in one file",
     "COLOUR": "colour (RGB) where grey values are needed",
     "NON_FINITE": "NaN or infinite voxels",
