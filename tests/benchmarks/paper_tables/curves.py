@@ -23,6 +23,7 @@ def write_curves(table: Table, lines: Sequence[Line], output: Path, command: str
     for dataset, comparison in dict.fromkeys((line.dataset, line.comparison) for line in lines):
         chosen = [line for line in lines if (line.dataset, line.comparison) == (dataset, comparison)]
         measured = table.content.get("curve", "dice")
+        lowest = table.content.get("lowest", 0.0)
         every = chosen[0].cells[0].config.get("val_interval", 1)
         drawn = {line.network: dice for line in chosen if len(dice := _dice(line, measured))}
         parts.append(f"## {table.datasets[dataset]['title']}, equal {comparison}")
@@ -30,7 +31,7 @@ def write_curves(table: Table, lines: Sequence[Line], output: Path, command: str
             parts.append("Not run yet.")
             continue
         figure = output / f"curves_{dataset}_{comparison}.png"
-        _draw({table.named(name): dice for name, dice in drawn.items()}, every, figure)
+        _draw({table.named(name): dice for name, dice in drawn.items()}, every, figure, lowest)
         parts += [f"![Dice by epoch]({figure.name})", _speeds(table, drawn, every)]
     return "\n\n".join(parts) + "\n"
 
@@ -65,7 +66,7 @@ def _speeds(table: Table, drawn: dict[str, NDArray[np.float64]], every: int) -> 
     return grid([title.format(reference=table.named(table.reference)) for title in HEAD], rows)
 
 
-def _draw(curves: dict[str, NDArray[np.float64]], every: int, path: Path) -> None:
+def _draw(curves: dict[str, NDArray[np.float64]], every: int, path: Path, lowest: float) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for title, dice in curves.items():
@@ -73,7 +74,7 @@ def _draw(curves: dict[str, NDArray[np.float64]], every: int, path: Path) -> Non
         (drawn,) = axes.plot(epochs, dice.mean(axis=0), label=title, linewidth=1.2)
         if len(dice) > 1:
             axes.fill_between(epochs, dice.min(axis=0), dice.max(axis=0), color=drawn.get_color(), alpha=0.15)
-    axes.set(xlabel="epoch", ylabel="Dice of the stopping pictures", ylim=(0, 1))
+    axes.set(xlabel="epoch", ylabel="Dice of the stopping pictures", ylim=(lowest, 1))
     axes.legend(fontsize=7, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

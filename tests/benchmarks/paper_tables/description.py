@@ -27,7 +27,7 @@ from pipeline.io.json_file import read_json
 from pipeline.networks.cost import matching_filters, parameters
 
 KEYS = {"protocol", "title", "kind", "trains", "datasets", "networks", "comparisons", "conditions", "against", "paper"}
-KEYS |= {"curve"}
+KEYS |= {"curve", "lowest"}  # of curves: what is measured, and where its axis begins
 KEYS_OF_COSTS = {"channels", "sizes", "steps"}
 COMPARISONS = ("parameters", "filters")
 UNCONDITIONED: dict[str, Any] = {"as trained": {}}

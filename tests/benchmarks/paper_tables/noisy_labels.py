@@ -31,7 +31,7 @@ standard deviation). A seed changes the weights, the order of the samples and th
 the last epoch; "stopped": of the epoch that is best on labels as wrong as those trained on; "smoothed": the plain
 network's logits smoothed by the Gaussian whose variance is that of the layers. Differences are paired picture by
 picture over the seeds that both have, with 95 % bootstrap intervals over pictures: they say nothing of other seeds.
-"layers minus it": the network with layers after its last epoch, trained on the same labels."""
+"layers minus it": the same network with layers after its last epoch, trained on the same labels."""
 
 
 @torch.no_grad()
@@ -101,7 +101,7 @@ def _cells(table: Table, row: Row, rows: Mapping[str, Sequence[Row]], metrics: S
         return [*start, "not run yet", *["–"] * (len(metrics) + 3)]
     means = [mean_score(row.scores(metric, seeds)) for metric in ("dice", *metrics)]
     reference = _first(rows[table.reference], table.against)
-    treated = _first(rows.get(f"{described['labels']}_{TREATED}", []), table.against)
+    treated = _first(rows.get(f"{row.line.network.rpartition('_')[0]}_{TREATED}", []), table.against)
     return [*start, ", ".join(map(str, seeds)), *means, _minus(reference, row), _minus(treated, row)]
 
 
