@@ -44,6 +44,7 @@ bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torch
 	$(BIN)/python tests/benchmarks/ode.py
 	$(BIN)/python tests/benchmarks/inverse_evolution.py
 	$(BIN)/python tests/benchmarks/evaluation.py $(LABELS)
+	$(BIN)/python tests/benchmarks/grouping.py
 
 # make crossval SOURCE=folder of CT and label pairs: every figure of the kidney cards' cross-validation, from nothing.
 # Resumable: run it again after it was stopped. The evolution of a fold starts from the regressor of that fold.

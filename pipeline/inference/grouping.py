@@ -80,7 +80,8 @@ def components(keys: NDArray[np.integer | np.bool_]) -> NDArray[np.int32]:
     starts = np.ones(keys.shape, bool)
     np.not_equal(keys[:, 1:], keys[:, :-1], out=starts[:, 1:])
     first = np.flatnonzero(starts)
-    run = (np.cumsum(starts, dtype=np.int32) - 1).reshape(keys.shape)
+    lengths = np.diff(first, append=keys.size)
+    run = np.repeat(np.arange(len(first), dtype=np.int32), lengths).reshape(keys.shape)
     same = (keys[1:] == keys[:-1]) & (keys[1:] != 0)
     same[:, 1:] &= starts[1:, 1:] | starts[:-1, 1:] | ~same[:, :-1]  # one pixel of each pair of runs is enough
     upper, lower = run[:-1][same], run[1:][same]
@@ -91,7 +92,7 @@ def components(keys: NDArray[np.integer | np.bool_]) -> NDArray[np.int32]:
     ids, order = np.unique(found[there], return_index=True)
     number = np.zeros(int(found.max(initial=0)) + 1, np.int32)
     number[ids[np.argsort(order)]] = np.arange(1, len(ids) + 1)
-    return np.where(there, number[found], 0).astype(np.int32)[run]
+    return np.repeat(np.where(there, number[found], 0), lengths).reshape(keys.shape)
 
 
 def _thick(parts: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 BINS_PER_SIGMA = 8
-NEWTON_STEPS = 8
+NEWTON_STEPS = 5
 REACH = 6  # sigmas beyond which K is nothing: 1e5 values there weigh less than one here
 
 
