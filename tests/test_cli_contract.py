@@ -47,6 +47,7 @@ CONTRACT: dict[str, set[str]] = {
     "bundles": set(),
     "bundles show": {"NAME|DIR"},
     "bundles verify": {"[NAME|DIR]..."},
+    "bundles export": {"NAME|DIR", "-o", "--output", "--format"},
     "doctor": set(),
 }
 
@@ -72,7 +73,7 @@ def test_a_verb_takes_exactly_the_flags_of_the_contract(words: str) -> None:
 
 def test_the_verbs_are_those_of_the_contract() -> None:
     assert list(VERBS) == list(dict.fromkeys(words.split()[0] for words in CONTRACT))
-    assert set(command("bundles").commands) == {"show", "verify"}
+    assert set(command("bundles").commands) == {"show", "verify", "export"}
 
 
 @pytest.mark.parametrize("words", CONTRACT)

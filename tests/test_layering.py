@@ -161,7 +161,8 @@ def test_light_rooms_import_without_torch_monai_numba_or_pandas() -> None:
 
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = project["dependencies"] + project["optional-dependencies"]["fast"]  # what the library can do without
+    extras = project["optional-dependencies"]  # what the library can do without
+    declared = project["dependencies"] + extras["fast"] + extras["export"]
     declared = {normal(re.split(r"[^\w.-]", line)[0]) for line in declared}
     providers = importlib.metadata.packages_distributions()
     for module in MODULES:

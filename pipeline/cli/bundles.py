@@ -1,4 +1,4 @@
-"""`evoseg bundles [show|verify NAME]`: what there is, what it can do, and whether it keeps the rules."""
+"""`evoseg bundles [show|verify|export NAME]`: what there is, what it can do, whether it keeps the rules, to go."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.errors import InputError
 
 WIDTH_IN_A_PIPE = 200  # so that a script's grep finds whole cells
 
-bundles = typer.Typer(add_completion=False, help="List the bundles; show a model card; verify a bundle.")
+bundles = typer.Typer(add_completion=False, help="List the bundles; show a model card; verify or export a bundle.")
 
 
 @bundles.callback(invoke_without_command=True)
 def listing(ctx: typer.Context) -> None:
-    """List the bundles; show a model card; verify a bundle."""
+    """List the bundles; show a model card; verify or export a bundle."""
     if ctx.invoked_subcommand is not None:
         return
     from rich.console import Console
@@ -69,6 +69,19 @@ def verify(
                 typer.echo(f"       {problem}")
             failed += bool(problems)
     raise typer.Exit(1 if failed else 0)
+
+
+@bundles.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundle with its weights.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")],
+    format: Annotated[str, typer.Option("--format", help="torchscript, onnx or torch-export.")],
+) -> None:
+    """Write a bundle's network as one file that runs without evoseg; it is checked against the network."""
+    from pipeline.inference.export_network import export_bundle
+
+    made = export_bundle(name, output, format=format)
+    typer.echo(f"{made.file}: images of {made.sizes}, within {made.difference:.1e} of the network")
 
 
 def score(meta: dict[str, Any]) -> str:

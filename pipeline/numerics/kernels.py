@@ -56,8 +56,16 @@ def blur(u: Tensor, taps: list[float], padding: Padding = "zero") -> Tensor:
     """
     if padding == "symmetric" and min(u.shape[2:]) < len(taps) // 2:
         raise ValueError(f"u {tuple(u.shape)} is too small to be mirrored for a kernel of {len(taps)} taps: pad zeros")
+    if not u.requires_grad:  # a trace cannot record a function of autograd
+        return _blurred(u, taps, padding)
     blurred: Tensor = _Blur.apply(u, taps, padding)
     return blurred
+
+
+def _blurred(u: Tensor, taps: list[float], padding: Padding) -> Tensor:
+    for axis in range(2, u.ndim):
+        u = _along(u, axis, taps, padding)
+    return u
 
 
 class _Blur(torch.autograd.Function):
@@ -66,9 +74,7 @@ class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, taps: list[float], padding: Padding) -> Tensor:
         ctx.settings = (taps, padding)
-        for axis in range(2, u.ndim):
-            u = _along(u, axis, taps, padding)
-        return u
+        return _blurred(u, taps, padding)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
