@@ -38,32 +38,38 @@ STAGES = (  # (repeats, kernel, stride, expansion, channels)
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-STRIDE = 32
+LEVELS = 5
 
 
 class EfficientNetLite(nn.Module):
     """(B, in_channels, H, W) -> features at strides 2, 4, 8, 16, 32, their widths in `channels`.
 
-    scale: lite0, lite1 or lite2 (2.96, 3.72 and 4.36 million parameters). H and W must be multiples of 32 (ValueError).
-    InputError: no such scale.
+    scale: lite0, lite1 or lite2 (2.96, 3.72 and 4.36 million parameters).
+    levels: the first so many strides alone; the last one holds three quarters of all parameters.
+    H and W must be multiples of the last stride (ValueError). InputError: no such scale or number of levels.
     """
 
-    def __init__(self, scale: str = "lite0", *, in_channels: int = 3) -> None:
+    def __init__(self, scale: str = "lite0", *, in_channels: int = 3, levels: int = LEVELS) -> None:
         super().__init__()
         if scale not in SCALES:
             raise InputError(f"scale is {scale!r}, it must be one of {', '.join(SCALES)}")
-        self.scale = scale
+        if not 1 <= levels <= LEVELS:
+            raise InputError(f"levels is {levels}, it must be from 1 to {LEVELS}")
+        self.scale, self.stride = scale, 2**levels
         self.stem = nn.Sequential(*_layer(in_channels, STEM, kernel=3, stride=2), nn.ReLU6())
         self.levels, self.channels = nn.ModuleList(), list[int]()
         inputs, level = STEM, list[nn.Module]()
         for stage, (_, kernel, stride, expansion, _) in enumerate(STAGES):
             if stride == 2:
                 self._close_level(level, inputs)
+            if len(self.levels) == levels:
+                break
             repeats, outputs = _scaled(stage, scale)
             for _ in range(repeats):
                 level.append(InvertedResidual(inputs, outputs, kernel=kernel, stride=stride, expansion=expansion))
                 inputs, stride = outputs, 1
-        self._close_level(level, inputs)
+        if level:
+            self._close_level(level, inputs)
 
     def _close_level(self, level: list[nn.Module], channels: int) -> None:
         self.levels.append(nn.Sequential(*level))
@@ -71,8 +77,8 @@ class EfficientNetLite(nn.Module):
         level.clear()
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        if not torch.jit.is_tracing() and any(size % STRIDE for size in image.shape[2:]):
-            raise ValueError(f"image {tuple(image.shape)} must have sizes that are multiples of {STRIDE}: pad it")
+        if not torch.jit.is_tracing() and any(size % self.stride for size in image.shape[2:]):
+            raise ValueError(f"image {tuple(image.shape)} must have sizes that are multiples of {self.stride}: pad it")
         features, y = [], self.stem(image)
         for level in self.levels:
             y = level(y)

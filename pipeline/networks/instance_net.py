@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from pipeline.errors import InputError
 from pipeline.networks.continuous_unet import cropped, padded
-from pipeline.networks.efficientnet_lite import STRIDE, EfficientNetLite
+from pipeline.networks.efficientnet_lite import EfficientNetLite
 
 START_BIAS = 1.0
 
@@ -78,7 +78,7 @@ class InstanceNet(nn.Module):
             nn.init.constant_(self.head.bias, START_BIAS)
 
     def forward(self, image: Tensor) -> Tensor:
-        whole = padded(image, STRIDE)
+        whole = padded(image, self.encoder.stride)
         features = [whole, *self.encoder(whole)]
         z = None
         for level in reversed(range(len(features))):

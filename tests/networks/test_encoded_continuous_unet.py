@@ -72,6 +72,22 @@ def test_it_leaves_python():
     torch.testing.assert_close(torch.jit.trace(network, image)(other), network(other))
 
 
-def test_filters_that_are_not_six_are_refused():
-    with pytest.raises(InputError, match="must have six numbers"):
-        EncodedContinuousUNet(filters=(8, 16, 24))
+@pytest.mark.parametrize("filters", [(8,), (8, 8, 8, 8, 8, 8, 8)])
+def test_filters_without_a_level_of_the_encoder_each_are_refused(filters):
+    with pytest.raises(InputError, match="must have two to six numbers"):
+        EncodedContinuousUNet(filters=filters)
+
+
+@torch.no_grad()
+def test_without_its_last_level_it_keeps_what_the_whole_one_learned_on_the_others(network):
+    torch.manual_seed(1)
+    shorter = EncodedContinuousUNet(filters=SMALL[:-1], out_channels=2).eval().start_from(network.state_dict())
+    image = torch.rand(1, 3, 48, 32)
+    assert (
+        shorter(image).shape == (1, 2, 48, 32) and parameters(shorter.encoder) * 4 < parameters(network.encoder) + 4e4
+    )
+    padded = torch.nn.functional.pad(image, (0, 0, 0, 16))
+    for ours, theirs in zip(shorter.encoder(padded), network.encoder(padded), strict=False):
+        torch.testing.assert_close(ours, theirs)
+    with pytest.raises(InputError, match="none of them fits"):
+        shorter.start_from({"conv.weight": torch.zeros(1)})
