@@ -30,8 +30,8 @@ class EncodedContinuousUNet(nn.Module):
     """Image (B, in_channels, H, W), -1 ... 1, -> logits (B, out_channels, H, W); any size, as ContinuousUNet.
 
     encoder: lite0, lite1 or lite2; call `network.encoder.load_imagenet()` before training.
-    filters: channels of x at strides 1, 2, 4, ..., up to 32. The default and lite0 have 3.68 million parameters, without
-        the last number 0.98 million.
+    filters: channels of x at strides 1, 2, 4, ..., up to 32. The default and lite0 have 3.68 million parameters,
+        0.98 million without the last number.
     block, solver: as in ContinuousUNet; a discrete block makes the same network without differential equations.
 
     InputError: fewer than two or more than six filters, no such encoder or block.
