@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -38,6 +38,7 @@ class Checkpoints:
     checkpoint.pt: network, optimizer, schedule, epoch and best score after the last whole epoch. A run continues from
         it (unless `resume` is False), exactly, as all randomness depends on the epoch (handlers/epoch_seed.py).
     model.pt: the weights, in float16, of the epoch with the highest key metric of `evaluator`.
+    Of several processes (torchrun) all continue from the checkpoint, and the first alone writes.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Checkpoints:
 
     def attach(self, trainer: Engine) -> None:
         trainer.add_event_handler(Events.STARTED, self.load)
+        if distributed.is_initialized() and distributed.get_rank() > 0:
+            return
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)
         self.evaluator.add_event_handler(Events.COMPLETED, self.keep_best, trainer)
 
