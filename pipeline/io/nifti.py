@@ -37,7 +37,7 @@ _GEOMETRY_FIELDS = (
 )  # fmt: skip
 
 
-def read_nifti(path: Path) -> Volume:
+def read_nifti(file: str | Path) -> Volume:
     """Read a three-dimensional scan or label map.
 
     array: (X, Y, Z), Fortran order, the type on disk where the scaling is trivial, else the type of `pixels.rescale`;
@@ -46,14 +46,15 @@ def read_nifti(path: Path) -> Volume:
     CaseError: UNREADABLE, TRUNCATED, NOT_3D, COLOUR, UNSUPPORTED_PIXELS, NON_FINITE, NO_GEOMETRY, BAD_GEOMETRY,
         SHEARED.
     """
+    path = Path(file)
     with reading(path), path.open("rb") as raw:
-        file = _unpacked(raw)
-        packed = file is not raw
+        stream = _unpacked(raw)
+        packed = stream is not raw
         try:
-            header = _read_header(file, path)
+            header = _read_header(stream, path)
             array = _room(header, path, packed=packed)
             affine = _affine(header, path)
-            _read_voxels(file, header, array, path, packed=packed)
+            _read_voxels(stream, header, array, path, packed=packed)
         except (BadGzipFile, _DEFLATE_ERROR) as error:
             raise truncated(path, str(error)) from error
         slope, intercept = header.get_slope_inter()
