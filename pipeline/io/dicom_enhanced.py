@@ -36,7 +36,7 @@ def is_enhanced(sop_class: str) -> bool:
     return sop_class in _ENHANCED
 
 
-def read_enhanced(path: Path) -> Volume:
+def read_enhanced(path: Path, *, allow_tilt: bool = False) -> Volume:
     """Read one multi-frame file as `read_series` reads a series; several frames at one place are DUPLICATE_SLICES.
 
     Volume: array (columns, rows, slices), frames sorted along the normal, each rescaled by its own numbers.
@@ -50,7 +50,7 @@ def read_enhanced(path: Path) -> Volume:
             message = f"{path} has no {missing[0]}, which tells where its frames lie: export the original series"
             raise CaseError("NO_GEOMETRY", message)
         frames = frame_headers(dataset)
-    grid = slice_grid(frames, path)
+    grid = slice_grid(frames, path, allow_tilt=allow_tilt)
     with reading(path):
         values = decode_frames(dataset, frames, path)
         stack = with_room_for(np.empty(values.shape, np.int16), values)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.io.dicom_split import SPLIT_TAGS, Place, place_of
 from pipeline.io.refusals import DECODE_ERRORS
 
 if TYPE_CHECKING:
@@ -20,7 +22,18 @@ _DICOMDIR = "1.2.840.10008.1.3.10"
 _PREAMBLE = 128
 # Group 0002 or 0008 in either byte order: how a file without the preamble begins.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
-_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "ImagePositionPatient", "NumberOfFrames"]
+_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "NumberOfFrames", *SPLIT_TAGS]
+_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # no scan, but a label map: evaluated, and refused by name as a scan
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SCANNERS = frozenset(("CT", "MR", "PT", "NM"))
+# Words of ImageType, from its third value on, of images that are made for planning a scan, from it, or about it.
+_NO_SCAN = {
+    "localizer": ("LOCALIZER", "SCOUT"),
+    "reformatted images": ("MPR", "REFORMATTED", "CPR", "CURVED"),
+    "projections or renderings": ("PROJECTION", "MIP", "MAXIP", "MINIP", "VRT", "SSD", "VOLREN", "RENDERING"),
+    "screen save": ("SCREENSAVE", "SCREENSHOT"),
+    "dose report": ("DOSEINFO", "DOSEREPORT"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,10 @@ class DicomFile:
     series_number: str = "0"
     is_picture: bool = False
     is_placed: bool = False  # it has a position in the patient
+    modality: str = ""
+    place: Place | None = None
+    no_scan: str = ""  # why it is no scan although there may be pixels in it: a localizer, a report; else empty
+    is_derived: bool = False  # its ImageType says so
 
     @property
     def is_slice(self) -> bool:
@@ -55,6 +72,10 @@ def scan_file(path: Path) -> DicomFile | None:
             series_number=str(header.get("SeriesNumber") or 0),
             is_picture=is_picture(header),
             is_placed=bool(header.get("ImagePositionPatient")),
+            modality=str(header.get("Modality") or ""),
+            place=place_of(header),
+            no_scan=_no_scan(header),
+            is_derived="DERIVED" in _image_type(header)[:1] and sop_class_of(header) != _SEGMENTATION,
         )
     except DECODE_ERRORS:
         return DicomFile()  # reading it will say what is wrong
@@ -68,6 +89,31 @@ def is_picture(header: FileDataset) -> bool:
 def sop_class_of(header: FileDataset) -> str:
     """The SOP class UID or an empty text; the file's own header knows it where an anonymiser emptied the other."""
     return str(header.get("SOPClassUID") or "") or _media_class(header)
+
+
+def _no_scan(header: FileDataset) -> str:
+    """What the file is instead of a scan, by its class and its ImageType; empty for a scan and for the unknown.
+
+    DERIVED alone is no reason: scans that were anonymised, resampled or denoised are called so.
+    """
+    from pydicom.uid import UID
+
+    sop_class = UID(sop_class_of(header))
+    known = str(sop_class.name)  # the UID itself where it is not known
+    if known != sop_class and "Image Storage" not in known and sop_class != _SEGMENTATION:
+        return known.removesuffix(" Storage")
+    values = _image_type(header)[2:]
+    words = {word for value in values for word in (*re.split("[^A-Z]+", value), re.sub("[^A-Z]", "", value))}
+    for what, marks in _NO_SCAN.items():
+        if words.intersection(marks):
+            return what
+    captured = sop_class.startswith(_SECONDARY_CAPTURE) and header.get("Modality") in _SCANNERS
+    return "screen save" if captured and not header.get("ImagePositionPatient") else ""
+
+
+def _image_type(header: FileDataset) -> list[str]:
+    value = header.get("ImageType") or ()
+    return [value.upper().strip()] if isinstance(value, str) else [str(each).upper().strip() for each in value]
 
 
 def _looks_like_dicom(path: Path) -> bool:

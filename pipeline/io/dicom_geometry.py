@@ -26,7 +26,7 @@ _DRIFT_TOLERANCE = 0.25  # of a voxel: a slice's distance from its place on the 
 _DUPLICATE_TOLERANCE = 0.01  # of the median distance between neighbours that lie more than
 _SAME_MM = 1e-3  # apart: a series that is there twice has a median of 0
 _STACKING_TOLERANCE = 0.01  # 1 - cosine between a step and the normal: rounding moves thin slices sideways
-_ORIENTATION_TOLERANCE = 1e-3  # of a direction cosine
+ORIENTATION_TOLERANCE = 1e-3  # of a direction cosine
 _SPACING_TOLERANCE = 1e-3  # relative
 
 
@@ -38,9 +38,10 @@ class SliceGrid:
     affine: NDArray[np.float64]
 
 
-def slice_grid(headers: Sequence[Dataset], name: Path) -> SliceGrid:
+def slice_grid(headers: Sequence[Dataset], name: Path, *, allow_tilt: bool = False) -> SliceGrid:
     """The grid that the single-frame `headers` of one series lie on; voxel (column, row, slice) -> millimetres, RAS.
 
+    allow_tilt: accept slices that follow one another along a tilted line, whose affine is sheared.
     CaseError: TOO_FEW_SLICES, NO_GEOMETRY, BAD_GEOMETRY, MIXED_GEOMETRY, MIXED_ORIENTATIONS, DUPLICATE_SLICES,
     SLICE_GAP, GANTRY_TILT.
     """
@@ -64,8 +65,10 @@ def slice_grid(headers: Sequence[Dataset], name: Path) -> SliceGrid:
     check_affine(affine, name)
     normal /= np.linalg.norm(normal)
     _check_distances(positions, normal, name)
+    if not allow_tilt:
+        _check_tilt(step, normal, name)
     _check_line(positions, normal, float(spacings[0].min()), name)
-    _check_with_highdicom(positions, orientations[0], name)
+    _check_with_highdicom(_straightened(positions, step, normal), orientations[0], name)
     affine[:3, 2] = step
     return SliceGrid(order, LPS_TO_RAS @ affine)
 
@@ -89,7 +92,7 @@ def _check_one_frame_size(headers: Sequence[Dataset], name: Path) -> None:
 
 
 def _check_one_orientation(orientations: NDArray[np.float64], name: Path) -> None:
-    different = np.abs(orientations - orientations[0]).max(axis=1) > _ORIENTATION_TOLERANCE
+    different = np.abs(orientations - orientations[0]).max(axis=1) > ORIENTATION_TOLERANCE
     if different.any():
         message = f"{name} has slices of several orientations ({different.sum()} differ from the first)"
         raise CaseError("MIXED_ORIENTATIONS", f"{message}: split the series")
@@ -122,15 +125,19 @@ def _check_distances(positions: NDArray[np.float64], normal: NDArray[np.float64]
         raise CaseError("SLICE_GAP", f"{message}: fetch the missing slices")
 
 
-def _check_line(positions: NDArray[np.float64], normal: NDArray[np.float64], pixel_mm: float, name: Path) -> None:
-    """Whether evenly spaced slices follow one another along the normal."""
-    step = (positions[-1] - positions[0]) / (len(positions) - 1)
-    spacing = float(step @ normal)
-    tilt = float(np.linalg.norm(step - spacing * normal) / np.linalg.norm(step))
+def _check_tilt(step: NDArray[np.float64], normal: NDArray[np.float64], name: Path) -> None:
+    """Whether slices follow one another along the normal."""
+    tilt = float(np.linalg.norm(step - (step @ normal) * normal) / np.linalg.norm(step))
     if tilt > SHEAR_TOLERANCE:
         degrees = np.degrees(np.arcsin(tilt))
         message = f"{name} was scanned with the gantry tilted by {degrees:.1f} degrees: resample it to a straight grid"
-        raise CaseError("GANTRY_TILT", message)
+        raise CaseError("GANTRY_TILT", f"{message}, or take it as it is by --allow-tilt")
+
+
+def _check_line(positions: NDArray[np.float64], normal: NDArray[np.float64], pixel_mm: float, name: Path) -> None:
+    """Whether slices follow one another evenly along a straight line."""
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    spacing = float(step @ normal)
     off = positions - positions[0] - np.arange(len(positions))[:, None] * step
     if np.abs(off @ normal).max() > _DRIFT_TOLERANCE * spacing:
         raise CaseError("SLICE_GAP", f"{name} has slices whose distance drifts around {spacing:.2f} mm: resample it")
@@ -138,6 +145,16 @@ def _check_line(positions: NDArray[np.float64], normal: NDArray[np.float64], pix
     if sideways > _DRIFT_TOLERANCE * pixel_mm:
         message = f"{name} has slices shifted sideways by up to {sideways:.2f} mm: split the series"
         raise CaseError("BAD_GEOMETRY", message)
+
+
+def _straightened(
+    positions: NDArray[np.float64], step: NDArray[np.float64], normal: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The positions, a tilt that was accepted taken out of them: the slices above one another."""
+    sideways = step - (step @ normal) * normal
+    if np.linalg.norm(sideways) <= SHEAR_TOLERANCE * np.linalg.norm(step):
+        return positions
+    return positions - np.arange(len(positions))[:, None] * sideways
 
 
 def _check_with_highdicom(positions: NDArray[np.float64], orientation: NDArray[np.float64], name: Path) -> None:

@@ -30,7 +30,7 @@ _TAGS = [
 _DERIVED_PIXELS = ("Segmentation", "RT Dose", "Parametric Map")
 
 
-def read_series(files: Sequence[Path]) -> Volume:
+def read_series(files: Sequence[Path], *, allow_tilt: bool = False) -> Volume:
     """Read one series as a volume (single-frame files, or one enhanced multi-frame file), or one picture (ultrasound,
     X-ray, photograph).
 
@@ -39,6 +39,7 @@ def read_series(files: Sequence[Path]) -> Volume:
         ImagePositionPatient, ImageOrientationPatient and PixelSpacing put it.
     Picture: array (rows, columns[, 3]), brighter is larger; affine (3, 3): PixelSpacing in mm where there is one, else
         pixels.
+    allow_tilt: accept a tilted gantry, of which the affine is sheared.
     CaseError: UNREADABLE, TRUNCATED, NOT_AN_IMAGE, MULTI_FRAME, COLOUR, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX,
         NON_FINITE and the codes of `slice_grid`.
     """
@@ -47,12 +48,12 @@ def read_series(files: Sequence[Path]) -> Volume:
         with reading(path):
             _check_object(header, path, alone=len(files) == 1)
     if len(files) == 1 and is_enhanced(sop_class_of(headers[0])):
-        return read_enhanced(files[0])
+        return read_enhanced(files[0], allow_tilt=allow_tilt)
     if len(files) == 1 and is_picture(headers[0]):
         return _read_picture(files[0])
     name = files[0] if len(files) == 1 else Path(os.path.commonpath(files))
     with reading(name):
-        grid = slice_grid(headers, name)
+        grid = slice_grid(headers, name, allow_tilt=allow_tilt)
         whole = not any(scales_to_fractions(header) for header in headers)
         stack = np.empty((len(files), int(headers[0].Rows), int(headers[0].Columns)), np.int16 if whole else np.float32)
     for k, index in enumerate(grid.order):

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from pipeline.errors import CaseError, InputError
-from pipeline.io.case_ids import safe_path, unique_ids
+from pipeline.io.case_ids import unique_ids
+from pipeline.io.dicom_cases import dicom_cases
 from pipeline.io.dicom_files import DICOM_SUFFIXES, DicomFile, scan_file
+from pipeline.io.found import Found, Kind, found_file
 from pipeline.io.volume import Volume
 from pipeline.io.walk import Entry, walk
 
 logger = logging.getLogger(__name__)
-
-Kind = Literal["dicom", "nifti", "metaimage", "image", "dicom_image", "unreadable"]
 
 _SUFFIXES: dict[str, Kind] = {
     ".nii.gz": "nifti", ".nii": "nifti",
@@ -29,23 +29,27 @@ _SUFFIXES: dict[str, Kind] = {
 IMAGE_SUFFIXES = tuple(_SUFFIXES)
 _LOOKED_FOR = "DICOM, NIfTI (.nii, .nii.gz), MHA, NRRD, PNG, JPEG, TIFF and BMP"
 
-_Folder = tuple[Path, tuple[str, ...]]  # a base, and the parts of a folder below it
-
 
 @dataclass(frozen=True)
 class Case:
     """One thing to segment.
 
     id: its name, a relative path with "/" that is safe to write under, unique in its list also without regard to case.
-    kind: the reader; "dicom_image" is one DICOM picture, "unreadable" a folder that could not be listed.
+    kind: the reader; "dicom_image" is one DICOM picture, "unreadable" a folder or .zip that could not be opened.
     files: the file, or the files of one DICOM series.
     notes: the choices that discovery made.
+    modality: of DICOM files, CT or MR or another; empty where it is not known.
+    archive: the .zip that the files were in.
+    tilt_allowed: whether a tilted gantry is accepted; the volume's affine is sheared then.
     """
 
     id: str
     kind: Kind
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    modality: str = ""
+    archive: Path | None = None
+    tilt_allowed: bool = False
 
     @property
     def is_picture(self) -> bool:
@@ -53,49 +57,49 @@ class Case:
         return self.kind in ("image", "dicom_image")
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A case before its name is settled: `names` from the shortest to the fullest."""
-
-    kind: Kind
-    files: tuple[Path, ...]
-    names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    series: str = ""
-
-
-def find_cases(roots: Path | Sequence[Path], *, series: str | None = None) -> list[Case]:
+def find_cases(
+    roots: Path | Sequence[Path],
+    *,
+    series: str | None = None,
+    allow_tilt: bool = False,
+    unpack_to: Path | None = None,
+) -> list[Case]:
     """All cases under `roots` (files and folders, mixed), sorted by id.
 
-    DICOM files are told by their content and grouped by series wherever they lie; pictures (ultrasound, X-ray,
-    photographs) are one case a file. What looks like an image and cannot be read is a case that `read_case` refuses.
-    series: only this SeriesInstanceUID.
+    DICOM files are told by their content and grouped by series wherever they lie; a series that holds several volumes
+    is a case for each; pictures (ultrasound, X-ray, photographs) are one case a file. What looks like an image and
+    cannot be read is a case that `read_case` refuses. Localizers, reformatted images, screen saves, reports and the
+    like are passed over, unless a root is that very file or `series` names them.
+    series: only this SeriesInstanceUID. allow_tilt: as in Case. unpack_to: a folder for what is in .zip files; None:
+    they are no input.
     InputError: a root does not exist, nothing was found, or not this series.
     """
     roots = [Path(roots)] if isinstance(roots, str | os.PathLike) else [Path(root) for root in roots]
-    found: list[_Found] = []
-    scanned: list[tuple[Entry, DicomFile]] = []
+    found: list[Found] = []
+    scans: list[tuple[Entry, DicomFile]] = []
+    passed: list[tuple[Entry, DicomFile]] = []
     others: Counter[str] = Counter()
-    for entry in walk(roots):
+    for entry in walk(roots, unpack_to=unpack_to):
         suffix, kind = _kind_of(entry.path.name)
         if entry.error:
-            found.append(_Found("unreadable", (entry.path,), _names(entry, ""), (f"not listed: {entry.error}",)))
+            found.append(found_file("unreadable", entry, "", notes=(entry.error,)))
         elif kind not in (None, "dicom"):
-            found.append(_Found(kind, (entry.path,), _names(entry, suffix)))
+            found.append(found_file(kind, entry, suffix))
         elif (header := _scan(entry.path)) is not None:
-            scanned.append((entry, header))
+            is_asked_for = not header.no_scan or entry.is_root or header.series == series
+            (scans if is_asked_for else passed).append((entry, header))
         elif kind == "dicom" and not entry.path.name.upper().startswith("DICOMDIR"):
-            found.append(_Found("dicom", (entry.path,), _names(entry, suffix)))
+            found.append(found_file("dicom", entry, suffix))
         else:
             others[entry.path.suffix.lower() or "no suffix"] += 1
-    found += _dicom_cases(scanned)
+    found += dicom_cases(scans)
+    _report_series(passed)
     if series is not None:
         found = _only_series(found, series)
-    _report(found, others, roots)
-    found.sort(key=lambda case: (case.names[0], str(case.files[0])))
-    ids = unique_ids([case.names for case in found])
-    cases = [Case(i, case.kind, case.files, case.notes) for i, case in zip(ids, found, strict=True)]
-    return sorted(cases, key=lambda case: case.id)
+    _report(found, others + Counter(header.no_scan for _, header in passed), roots)
+    found.sort(key=lambda each: (each.names[0], str(each.files[0])))
+    ids = unique_ids([each.names for each in found])
+    return sorted(map(partial(_case, tilt_allowed=allow_tilt), ids, found), key=lambda case: case.id)
 
 
 def read_case(case: Case) -> Volume:
@@ -103,7 +107,7 @@ def read_case(case: Case) -> Volume:
     if case.kind in ("dicom", "dicom_image"):
         from pipeline.io.dicom_series import read_series
 
-        return read_series(case.files)
+        return read_series(case.files, allow_tilt=case.tilt_allowed)
     if case.kind == "nifti":
         from pipeline.io.nifti import read_nifti
 
@@ -116,8 +120,7 @@ def read_case(case: Case) -> Volume:
         from pipeline.io.image2d import read_image
 
         return read_image(case.files[0])
-    message = f"the folder {case.files[0]} could not be listed ({'; '.join(case.notes)}): change its permissions"
-    raise CaseError("UNREADABLE", message)
+    raise CaseError("UNREADABLE", "; ".join(case.notes))
 
 
 def read_file(path: Path) -> Volume:
@@ -136,13 +139,6 @@ def _kind_of(name: str) -> tuple[str, Kind | None]:
     return "", None
 
 
-def _names(entry: Entry, suffix: str) -> tuple[str, ...]:
-    """Names from the shortest: without the suffix, with it, then both below the root's name."""
-    full = entry.parts or (entry.base.name,)
-    short = (*full[:-1], full[-1].removesuffix(suffix) or full[-1])
-    return tuple(safe_path(parts) for parts in (short, full, (entry.base.name, *short), (entry.base.name, *full)))
-
-
 def _scan(path: Path) -> DicomFile | None:
     try:
         return scan_file(path)
@@ -151,52 +147,19 @@ def _scan(path: Path) -> DicomFile | None:
         return DicomFile() if path.suffix.lower() in ("", *DICOM_SUFFIXES) else None
 
 
-def _dicom_cases(scanned: Sequence[tuple[Entry, DicomFile]]) -> list[_Found]:
-    """One case a series; one a file for what is not a slice."""
-    found = []
-    groups: defaultdict[tuple[str, ...], list[tuple[Entry, DicomFile]]] = defaultdict(list)
-    for entry, header in scanned:
-        if not header.is_slice:
-            names = _names(entry, _kind_of(entry.path.name)[0])
-            kind: Kind = "dicom_image" if header.is_picture else "dicom"
-            found.append(_Found(kind, (entry.path,), names, series=header.series))
-        elif header.series:
-            groups[header.series, header.sop_class].append((entry, header))
-        else:
-            groups[str(entry.path.parent), header.series_number, header.sop_class].append((entry, header))
-    folders = {key: _folder([entry for entry, _ in group]) for key, group in groups.items()}
-    neighbours = Counter(folders.values())
-    return found + [_series_case(group, folders[key], neighbours[folders[key]]) for key, group in groups.items()]
+def _case(name: str, found: Found, *, tilt_allowed: bool) -> Case:
+    return Case(
+        id=name,
+        kind=found.kind,
+        files=found.files,
+        notes=found.notes,
+        modality=found.modality,
+        archive=found.archive,
+        tilt_allowed=tilt_allowed,
+    )
 
 
-def _series_case(group: Sequence[tuple[Entry, DicomFile]], folder: _Folder, neighbours: int) -> _Found:
-    """neighbours: how many series have this `folder`, this one counted."""
-    entries = sorted((entry for entry, _ in group), key=lambda entry: str(entry.path))
-    header = group[0][1]
-    notes = []
-    if neighbours > 1:
-        notes.append(f"{neighbours} series in this folder: one case each")
-    if not header.series:
-        notes.append("the files name no SeriesInstanceUID: grouped by folder and series number")
-    if len(entries) == 1 and entries[0].is_root:
-        names = _names(entries[0], _kind_of(entries[0].path.name)[0])
-    else:
-        base, parts = folder
-        own = (f"series_{header.series_number}_{header.series[-8:]}".rstrip("_"),)
-        short = (*parts, *own) if neighbours > 1 else parts or (base.name,)
-        names = tuple(safe_path(name) for name in (short, (base.name, *short), (base.name, *parts, *own)))
-    return _Found("dicom", tuple(entry.path for entry in entries), names, tuple(notes), header.series)
-
-
-def _folder(entries: Sequence[Entry]) -> _Folder:
-    """The deepest folder that holds all these files: a base and the parts below it."""
-    bases = {entry.base for entry in entries}
-    folder = Path(os.path.commonpath([entry.base.joinpath(*entry.parts[:-1]) for entry in entries]))
-    base = bases.pop() if len(bases) == 1 else folder
-    return base, folder.relative_to(base).parts
-
-
-def _only_series(found: Sequence[_Found], series: str) -> list[_Found]:
+def _only_series(found: Sequence[Found], series: str) -> list[Found]:
     chosen = [case for case in found if series and case.series == series]
     if not chosen:
         listed = ", ".join(sorted({case.series for case in found if case.series})) or "none"
@@ -204,7 +167,7 @@ def _only_series(found: Sequence[_Found], series: str) -> list[_Found]:
     return chosen
 
 
-def _report(found: Sequence[_Found], others: Counter[str], roots: Sequence[Path]) -> None:
+def _report(found: Sequence[Found], others: Counter[str], roots: Sequence[Path]) -> None:
     passed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
     if not found:
         where = ", ".join(map(str, roots))
@@ -214,3 +177,10 @@ def _report(found: Sequence[_Found], others: Counter[str], roots: Sequence[Path]
     for case in found:
         for note in case.notes:
             logger.info("%s: %s", case.names[0], note)
+
+
+def _report_series(passed: Sequence[tuple[Entry, DicomFile]]) -> None:
+    """A line for each series, or file without one, that was passed over."""
+    counted = Counter((str(entry.path.parent), header.no_scan, header.series) for entry, header in passed)
+    for (folder, what, series), count in sorted(counted.items()):
+        logger.info("%s: %d file%s passed over: %s (series %s)", folder, count, "s" * (count > 1), what, series or "-")

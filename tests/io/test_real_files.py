@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline.errors import CASE_CODES, CaseError
+from pipeline.errors import CASE_CODES, CaseError, InputError
 from pipeline.io.discover import Case, find_cases, read_case
 from pipeline.io.volume import Volume
 
@@ -25,18 +27,24 @@ DICOM = {
     "dicom2nifti/ge/anatomical/001_single_slice": "TOO_FEW_SLICES",
     "dcmqi/segmentations/23x38x3/image": (23, 38, 3),
     "dcmqi/segmentations/23x38x3/multiframe": (23, 38, 3),
-    "dcmqi/sr-example/series_16_2.777032": "NOT_AN_IMAGE",
+    "dcmqi/sr-example": "NOT_AN_IMAGE",
     "highdicom/dx_image": (169, 211),
     "pydicom/SC_rgb_jpeg_dcmtk": (100, 100, 3),
     "pydicom/examples_palette": (350, 800, 3),
     "pydicom/ExplVR_BigEnd": (60, 80, 3),
     "pydicom/dicomdirtests/77654033/CT2": "SLICE_GAP",
-    "pydicom/dicomdirtests/98892001/CT2N": "TOO_FEW_SLICES",
     "pydicom/dicomdirtests/98892001/CT5N": (16, 16, 5),
-    "pydicom/dicomdirtests/98892003/MR700": "MIXED_ORIENTATIONS",
+    "pydicom/dicomdirtests/98892003/MR2/series_2_48.0.136": "MIXED_ORIENTATIONS",
     "pydicom/dicomdirtests/TINY_ALPHA/PT000000/ST000000/SE000000": "TRUNCATED",
     "pydicom/empty_charset_LEI": "UNREADABLE",
     "totalseg_ct_siemens_20": (512, 512, 20),
+}
+# What holds no case of its own, and why
+PASSED_OVER = {
+    "pydicom/dicomdirtests/98892001/CT2N": "2 files passed over: localizer",
+    "pydicom/dicomdirtests/98892003/MR700": "7 files passed over: projections or renderings",
+    "rt-utils/empty": "1 file passed over: RT Structure Set",
+    "highdicom": "1 file passed over: Comprehensive 3D SR",
 }
 NIFTI = {
     "nibabel/tests/data/anatomical": (33, 41, 25),  # big-endian
@@ -88,6 +96,13 @@ def test_the_notable_ones_come_out_as_the_table_says(name, table, request):
     results = request.getfixturevalue(name)
     outcome = {key: results[key][1] for key in table}
     assert {key: r.code if isinstance(r, CaseError) else r.array.shape for key, r in outcome.items()} == table
+
+
+@pytest.mark.parametrize("folder", PASSED_OVER)
+def test_what_is_no_scan_is_passed_over_with_its_reason(shared_data, caplog, folder):
+    with caplog.at_level(logging.INFO), suppress(InputError):  # nothing else may be there
+        find_cases(shared_data / "dicom" / folder)
+    assert f"{shared_data / 'dicom' / folder}: {PASSED_OVER[folder]}" in caplog.text
 
 
 def test_every_dicom_volume_agrees_with_simpleitk_in_pixels_and_place(dicom):
