@@ -47,7 +47,7 @@ CONTRACT: dict[str, set[str]] = {
     "bundles": set(),
     "bundles show": {"NAME|DIR"},
     "bundles verify": {"[NAME|DIR]..."},
-    "bundles export": {"NAME|DIR", "-o", "--output", "--format"},
+    "bundles export": {"NAME|DIR", "-o", "--output", "--format", "--vendored"},
     "doctor": set(),
 }
 

@@ -17,6 +17,8 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigWorkflow
+from monai.data import DistributedSampler
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.data.config import entries
 from pipeline.inference.verify_workflows import made_up_dataset
@@ -28,6 +30,14 @@ PER_SAMPLE = ROOT / "bundles" / "kidney_ct_regression_segmentation"
 FIRST_ALONE = {"StatsHandler", "TensorBoardStatsHandler", "CheckpointSaver"}
 ALONE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
 every_bundle = pytest.mark.parametrize("configs", CONFIGS, ids=lambda configs: configs.parent.name)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process as torchrun's only one, on the CPU."""
+    for name, value in ALONE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -55,7 +65,20 @@ def test_what_the_trainer_called_is_what_is_wrapped_and_the_shuffling_is_the_sam
     assert ("+initialize" in overlay) == ("initialize" in train)
 
 
-def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@every_bundle
+def test_every_bundle_is_built_for_several_processes(configs: Path, tmp_path: Path, one_process: None) -> None:
+    made_up_dataset(configs.parent, tmp_path)
+    files = [str(configs / name) for name in ("train.yaml", "multi_gpu_train.yaml")]
+    made_up = {"dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out"), "batch_size": 1}
+    workflow = ConfigWorkflow(files, workflow_type="train", logging_file=False, **made_up)
+    workflow.initialize()
+    trainer = workflow.trainer
+    assert isinstance(trainer.network, DistributedDataParallel)
+    assert isinstance(trainer.data_loader.sampler, DistributedSampler)
+    workflow.finalize()
+
+
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path, one_process: None) -> None:
     (tmp_path / "data").mkdir()
     made_up_dataset(PER_SAMPLE, tmp_path / "data")
     two = settings(tmp_path, "two", batch_size=2)
@@ -70,8 +93,6 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path, monkeypatc
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    for name, value in ALONE.items():
-        monkeypatch.setenv(name, value)
     one = ConfigWorkflow([str(path) for path in settings(tmp_path, "one", batch_size=4)], logging_file=False)
     one.initialize()
     before = {name: weight.clone() for name, weight in one.parser.get_parsed_content("network").state_dict().items()}

@@ -73,11 +73,20 @@ def verify(
 
 @bundles.command()
 def export(
-    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundle with its weights.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")],
-    format: Annotated[str, typer.Option("--format", help="torchscript, onnx or torch-export.")],
+    name: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A bundle.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The file or folder to write.")],
+    format: Annotated[str | None, typer.Option("--format", help="A file: torchscript, onnx or torch-export.")] = None,
+    vendored: Annotated[bool, typer.Option("--vendored", help="A bundle folder that needs MONAI alone.")] = False,
 ) -> None:
-    """Write a bundle's network as one file that runs without evoseg; it is checked against the network."""
+    """Write a bundle's network as one file, checked against it, or the bundle as a folder; both run without evoseg."""
+    if vendored == (format is not None):
+        raise InputError("give either --format, for a file with the network, or --vendored, for a folder")
+    if format is None:
+        from pipeline.inference.vendored import vendor
+
+        modules = vendor(name, output)
+        typer.echo(f"{output}: with {len(modules)} modules in scripts; run it from within by python -m monai.bundle")
+        return
     from pipeline.inference.export_network import export_bundle
 
     made = export_bundle(name, output, format=format)

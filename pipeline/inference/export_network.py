@@ -9,6 +9,9 @@ Each file holds the bundle's metadata.json and, under "export", what an inferenc
 intensity transform and the inferer of inference.yaml. It is under the name metadata.json in TorchScript's and
 torch.export's extra files (where MONAI's own export puts it) and in ONNX's metadata properties.
 
+A network may end in soft threshold dynamics. Priors of whole objects (star shapes, volumes) are no part of a bundle's
+network: they act on the delivered grid, by loops that depend on values, and stay with evoseg.
+
 Fixed-grid solvers are plain loops and export as such. dopri5 chooses its steps by what it sees, and is refused. A file
 is kept only if it answers as the network does, read back, on images of other sizes than those that it was made by.
 """
