@@ -36,6 +36,8 @@ def train(
     if not data.is_dir() or not any(data.iterdir()):
         raise InputError(f"--data {data} is missing or empty: give a dataset folder, as `evoseg prepare` writes it")
     overrides = parse_settings(settings or [], known=keys(config))
+    if twice := overrides.keys() & {"bundle_root", "dataset_dir"}:
+        raise InputError(f"--set {twice.pop()}: BUNDLE and --data say where the bundle and its dataset lie")
     run(config, bundle_root=str(root), dataset_dir=str(data.resolve()), **overrides)
 
 

@@ -67,6 +67,13 @@ def test_a_data_folder_that_is_missing_or_empty_is_refused(bundle: Path, data: s
     assert "is missing or empty" in result.stderr
 
 
+@pytest.mark.parametrize("key", ["dataset_dir", "bundle_root"])
+def test_a_folder_is_not_told_twice(bundle: Path, key: str) -> None:
+    result = train(bundle, "--set", f"{key}=elsewhere")
+    assert result.exit_code == 2
+    assert f"--set {key}: BUNDLE and --data say" in result.stderr
+
+
 def test_nested_keys_and_the_old_separator_are_known() -> None:
     assert parse_settings(["a#b::0::c=2"], ["a", "a::b::0::c"]) == {"a::b::0::c": 2}
 
