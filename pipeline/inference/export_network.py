@@ -22,7 +22,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,6 @@ from pipeline.inference.verify_workflows import arguments, parser
 from pipeline.io.whole_file import whole_file
 from pipeline.ode.solve import Solver
 
-Format = Literal["torchscript", "onnx", "torch-export"]
 Answer = Callable[[Tensor], Tensor]
 
 STEP = 32  # the largest stride of our networks
@@ -55,8 +54,8 @@ class Exported:
     difference: float
 
 
-def export_bundle(bundle: str | Path, file: Path, *, format: Format) -> Exported:
-    """Write the trained network of a bundle, given by name or folder; see `export_network`."""
+def export_bundle(bundle: str | Path, file: Path, *, format: str) -> Exported:
+    """Write the trained network of a bundle, by name or folder; format: a key of WRITERS; see `export_network`."""
     root = Path(roots.bundle(bundle))
     segmenter = Segmenter.from_bundle(root, device="cpu")
     described = roots.metadata(root)
@@ -72,7 +71,7 @@ def export_bundle(bundle: str | Path, file: Path, *, format: Format) -> Exported
 
 
 def export_network(
-    network: nn.Module, shape: Sequence[int], file: Path, *, format: Format, described: dict[str, Any]
+    network: nn.Module, shape: Sequence[int], file: Path, *, format: str, described: dict[str, Any]
 ) -> Exported:
     """Write a network that takes images (B, *shape), shape = (C, *spatial), with its description; checked as above.
 
@@ -80,10 +79,10 @@ def export_network(
     InputError: no such format, a solver without fixed steps, a package that is missing, or an answer that differs.
     CaseError: WRITE_FAILED.
     """
-    if format not in get_args(Format):
-        raise InputError(f"--format {format!r} must be one of {', '.join(get_args(Format))}")
-    for part in network.modules():
-        solver = getattr(part, "solver", None)
+    if format not in WRITERS:
+        raise InputError(f"--format {format!r} must be one of {', '.join(WRITERS)}")
+    for module in network.modules():
+        solver = getattr(module, "solver", None)
         if isinstance(solver, Solver) and solver.method == "dopri5":
             raise InputError(
                 "dopri5 chooses its steps by the image, which no file can hold: export a copy of the bundle whose "
@@ -162,6 +161,7 @@ def _write_onnx(network: nn.Module, example: Tensor, file: Path, free: bool, tex
     written = torch.onnx.export(
         _program(network, example, free), (), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
     )
+    assert written is not None  # it is for the old exporter only
     written.model.metadata_props[METADATA] = text
     written.save(file, external_data=False)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
