@@ -23,12 +23,12 @@ CONTRACT: dict[str, set[str]] = {
     "segment": {
         *("INPUT...", "-o", "--output", "--bundle", "--format", "--device", "--series", "--resume", "--overwrite"),
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
-        *("--solver", "--steps", "--trajectory", "--centers", "--volumes"),
+        *("--solver", "--steps", "--trajectory", "--centers", "--volumes", "--allow-tilt"),
     },
     "refine": {
         *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output", "--bundle"),
         *("--format", "--device", "--series", "--solver", "--steps", "--trajectory", "--resume", "--overwrite"),
-        *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
+        *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose", "--allow-tilt"),
     },
     "evaluate": {
         *("PREDICTIONS", "REFERENCES", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--missing"),

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
@@ -44,9 +45,13 @@ def run(job: Job, known: Initial | Objects) -> None:
     """
     console = Console(stderr=True)
     try:
-        with messages(console, quiet=job.quiet, verbose=job.verbose, log_file=job.log_file):
+        with (
+            messages(console, quiet=job.quiet, verbose=job.verbose, log_file=job.log_file),
+            TemporaryDirectory(prefix="evoseg-", ignore_cleanup_errors=True) as unpacked,
+        ):
             plan = job.plan(**known.settings())
-            cases = _without_results(find_cases(job.inputs, series=job.series), job.inputs, job.out)
+            found = find_cases(job.inputs, series=job.series, allow_tilt=job.allow_tilt, unpack_to=Path(unpacked))
+            cases = _without_results(found, job.inputs, job.out)
             cases, prompts = known.pair(cases, job.inputs)
             if job.deterministic:
                 _same_result_every_time()

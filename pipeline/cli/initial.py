@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -102,7 +102,7 @@ def _belonging(scan: Case, maps: dict[str, Case], *, alone: bool) -> Case | None
 
 
 def _read(case: Case, image: Volume) -> Volume:
-    initial = read_map(case)
+    initial = read_map(replace(case, tilt_allowed=True))  # it must lie on the image's grid, whatever that is
     if initial.array.ndim > initial.spatial_dims:
         message = f"{case.files[0]} has {initial.array.shape[-1]} channels where labels have one: save them as one"
         raise CaseError("BAD_LABELS", message)

@@ -21,6 +21,9 @@ FormatFlag = Annotated[
 ]
 DeviceFlag = Annotated[str, typer.Option(metavar="auto|cpu|cuda:N", help="Where the network runs.")]
 SeriesFlag = Annotated[str | None, typer.Option(metavar="UID", help="Only this DICOM series.")]
+AllowTiltFlag = Annotated[
+    bool, typer.Option("--allow-tilt", help="Take scans of a tilted gantry on their own, sheared grid.")
+]
 SolverFlag = Annotated[
     str | None,
     typer.Option(
@@ -55,6 +58,7 @@ class Job:
     format_: list[Format] | None
     device: str
     series: str | None
+    allow_tilt: bool
     solver: str | None
     steps: int | None
     trajectory: bool

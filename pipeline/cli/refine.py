@@ -13,7 +13,7 @@ from pipeline.cli.initial import Initial
 
 
 def refine(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans: files or folders.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Scans: files, folders or .zip.")],
     initial: Annotated[
         list[Path],
         typer.Option(
@@ -43,6 +43,7 @@ def refine(
     format_: job.FormatFlag = None,
     device: job.DeviceFlag = "auto",
     series: job.SeriesFlag = None,
+    allow_tilt: job.AllowTiltFlag = False,
     solver: job.SolverFlag = None,
     steps: job.StepsFlag = None,
     trajectory: job.TrajectoryFlag = False,

@@ -13,12 +13,15 @@ from pipeline.cli.objects import Objects
 
 
 def segment(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Files or folders, of any mix of formats.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Files, folders or .zip, of any mix of formats.")
+    ],
     out: job.OutFlag,
     bundle: Annotated[str, typer.Option(metavar="NAME|DIR", help="See `evoseg bundles`.")],
     format_: job.FormatFlag = None,
     device: job.DeviceFlag = "auto",
     series: job.SeriesFlag = None,
+    allow_tilt: job.AllowTiltFlag = False,
     solver: job.SolverFlag = None,
     steps: job.StepsFlag = None,
     centers: Annotated[

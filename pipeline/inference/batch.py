@@ -123,7 +123,9 @@ def segment_case(
             found.names,
             modality=segmenter.modality,
             field_of_view_mm=segmenter.field_of_view_mm,
+            scanned=case.modality,
         )
+        _warn(case, segmenter, flags)
         _draw(image, found, targets, draw, initial=initial)
         for path in targets.labels:  # last: whatever stops the run before, labels that are there are of a whole case
             write_labels(path, found.objects or found.labels, source=case, by=author(segmenter, prompt))
@@ -136,6 +138,12 @@ def segment_case(
         code, message = _explain(error)
         return _result(case, "failed", code=code, message=message, seconds=time.perf_counter() - start)
     return _result(case, "ok", seconds=time.perf_counter() - start, sizes=sizes, flags=(*flags, *found.flags))
+
+
+def _warn(case: Case, segmenter: Segmenter, flags: Sequence[str]) -> None:
+    """Say at once what makes a whole batch worthless."""
+    if any(flag.startswith(quality.MODALITY) for flag in flags):
+        logger.warning("%s is %s, the bundle takes %s: do not rely on it", case.id, case.modality, segmenter.modality)
 
 
 def _draw(image: Volume, found: Segmentation, targets: Targets, draw: Draw, *, initial: Volume | None) -> None:

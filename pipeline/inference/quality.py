@@ -9,10 +9,13 @@ GREY_PICTURE           a picture without colours for a bundle that was trained o
 COLOURED_PICTURE       a picture with true colours for a bundle of grey pictures, which sees its luminance
 CENTER_ON_BACKGROUND:<name>  a centre was given where the network sees no object
 STAR_CHANGED:<name>    the star about its centre is far from what the network sees: another shape, or another centre
+MODALITY:<modality>    a DICOM header names this modality, and the bundle takes another one
+TILTED                 the gantry was tilted, and the network saw the slices as if they lay above one another
 HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
                        missing rescale intercept, no CT)
 
-A flag never stops a case. FIELD_OF_VIEW and FEW_SLICES are about volumes, HU_RANGE about what should be a CT volume.
+A flag never stops a case. FIELD_OF_VIEW, FEW_SLICES and TILTED are about volumes, HU_RANGE about what should be a CT
+volume.
 """
 
 from __future__ import annotations
@@ -22,13 +25,18 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.io.geometry import is_sheared
 from pipeline.io.orientation import canonical_order
 from pipeline.io.volume import Volume
 from pipeline.metrics.overlap import Overlap, label_counts
 
 AXES = {2: "yx", 3: "xyz"}  # number of array axes -> their names in tables: a picture's first axis runs down
 
+MODALITY = "MODALITY"
 MIN_SLICES = 5
+# What DICOM calls what bundles take, where the words differ; and what it says of pictures of any origin.
+_IN_DICOM = {"MRI": ("MR",), "dermoscopy": ("DMS", "XC"), "microscopy": ("SM", "GM"), "light microscopy": ("SM", "GM")}
+_ANY_MODALITY = ("", "OT", "SC")
 # The lower bound leaves out padding outside the scanner's circle (-2000, -3024): it must not pass for air.
 AIR_HU = (-1100, -200)
 MIN_AIR_SHARE = 1e-3
@@ -93,13 +101,16 @@ def flags(
     *,
     modality: str,
     field_of_view_mm: tuple[float, float] | None = None,
+    scanned: str = "",
 ) -> tuple[str, ...]:
     """The flags above that hold for this case.
 
     modality: what the bundle takes.  field_of_view_mm: the least and greatest in-plane side of the scans that it was
-    trained on.
+    trained on.  scanned: the modality in the image's header, empty if that is no DICOM.
     """
     found = [*_label_flags(labels.array, names)]
+    if scanned not in (*_ANY_MODALITY, *_IN_DICOM.get(modality, (modality,))):
+        found.append(f"{MODALITY}:{column_word(scanned)}")
     if image.spatial_dims == 3:
         found += _scan_flags(image, field_of_view_mm)
         if modality == "CT" and not _has_air(image.array):
@@ -135,6 +146,8 @@ def _scan_flags(image: Volume, field_of_view_mm: tuple[float, float] | None) -> 
         yield "FIELD_OF_VIEW"
     if image.spatial_shape[slices] < MIN_SLICES:
         yield "FEW_SLICES"
+    if is_sheared(image.affine):
+        yield "TILTED"
 
 
 def _has_air(array: NDArray) -> bool:

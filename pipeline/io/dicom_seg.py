@@ -24,6 +24,17 @@ def is_segmentation(path: Path) -> bool:
     return header is not None and header.sop_class == SEGMENTATION_STORAGE
 
 
+def check_segmentation(path: Path) -> None:
+    """Read a Segmentation to its end, whatever grid its frames lie on. CaseError: UNREADABLE."""
+    import highdicom as hd
+    from pydicom.pixels import pixel_array
+
+    with reading(path):
+        segmentation = hd.seg.segread(path)
+        if "PixelData" in segmentation:  # none is needed where nothing was found
+            pixel_array(segmentation)
+
+
 def read_segmentation(path: Path) -> Volume:
     """The segments of a BINARY Segmentation as one label map, segment number k -> label k.
 

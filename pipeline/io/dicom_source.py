@@ -168,7 +168,10 @@ def _affine(slice_header: Dataset) -> NDArray[np.float64]:
 
 def _give_thickness(planes: Sequence[Plane]) -> None:
     """The distance of the slices where they do not tell their thickness: a Segmentation must have one."""
-    distance = float(np.linalg.norm(planes[-1].affine[:3, 2] - planes[0].affine[:3, 2])) / max(len(planes) - 1, 1)
+    normal = np.cross(planes[0].affine[:3, 0], planes[0].affine[:3, 1])
+    normal /= np.linalg.norm(normal)
+    whole = float((planes[-1].affine[:3, 2] - planes[0].affine[:3, 2]) @ normal)  # less than the way of a tilted stack
+    distance = abs(whole) / max(len(planes) - 1, 1)
     for plane in planes:
         if not plane.instance.get("SliceThickness"):
             plane.instance.SliceThickness = f"{distance:.6g}"

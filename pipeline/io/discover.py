@@ -40,7 +40,7 @@ class Case:
     notes: the choices that discovery made.
     modality: of DICOM files, CT or MR or another; empty where it is not known.
     archive: the .zip that the files were in.
-    tilt_allowed: whether a tilted gantry is accepted; the volume's affine is sheared then.
+    tilt_allowed: whether a tilted gantry is accepted, in DICOM and in NIfTI; the volume's affine is sheared then.
     """
 
     id: str
@@ -111,7 +111,7 @@ def read_case(case: Case) -> Volume:
     if case.kind == "nifti":
         from pipeline.io.nifti import read_nifti
 
-        return read_nifti(case.files[0])
+        return read_nifti(case.files[0], allow_shear=case.tilt_allowed)
     if case.kind == "metaimage":
         from pipeline.io.metaimage import read_metaimage
 
@@ -123,12 +123,12 @@ def read_case(case: Case) -> Volume:
     raise CaseError("UNREADABLE", "; ".join(case.notes))
 
 
-def read_file(path: Path) -> Volume:
+def read_file(path: Path, *, allow_tilt: bool = False) -> Volume:
     """The scan or label map in one file that is no DICOM; its suffix tells the reader. CaseError as `read_case`."""
     _, kind = _kind_of(path.name)
     if kind in (None, "dicom"):
         raise CaseError("UNREADABLE", f"{path} has no suffix of a scan or a label map: rename it to what it is")
-    return read_case(Case(path.name, kind, (path,)))
+    return read_case(Case(path.name, kind, (path,), tilt_allowed=allow_tilt))
 
 
 def _kind_of(name: str) -> tuple[str, Kind | None]:

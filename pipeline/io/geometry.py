@@ -17,7 +17,12 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHEAR_TOLERANCE = 0.01
 
 
-def check_affine(affine: NDArray[np.float64], path: Path) -> None:
+def is_sheared(affine: NDArray[np.float64]) -> bool:
+    """Whether two axes of an `affine` that `check_affine` has passed are off the right angle."""
+    return _worst_cosine(affine) > SHEAR_TOLERANCE
+
+
+def check_affine(affine: NDArray[np.float64], path: Path, *, allow_shear: bool = False) -> None:
     """Refuse an `affine` (4, 4) that is not finite or singular (BAD_GEOMETRY) or has no right angles (SHEARED)."""
     steps = affine[:3, :3]
     if not np.isfinite(affine).all():
@@ -25,9 +30,12 @@ def check_affine(affine: NDArray[np.float64], path: Path) -> None:
     lengths = np.linalg.norm(steps, axis=0)
     if not lengths.all() or abs(np.linalg.det(steps / lengths)) < 1e-6:
         raise CaseError("BAD_GEOMETRY", f"{path} has a singular affine, two voxels share one place: repair its header")
-    axes = steps / lengths
-    worst = max(abs(float(axes[:, a] @ axes[:, b])) for a, b in combinations(range(3), 2))
-    if worst > SHEAR_TOLERANCE:
-        degrees = np.degrees(np.arcsin(min(worst, 1.0)))
+    if is_sheared(affine) and not allow_shear:
+        degrees = np.degrees(np.arcsin(min(_worst_cosine(affine), 1.0)))
         message = f"{path} has axes {degrees:.1f} degrees off the right angle: resample it to an orthogonal grid"
         raise CaseError("SHEARED", message)
+
+
+def _worst_cosine(affine: NDArray[np.float64]) -> float:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return max(abs(float(axes[:, a] @ axes[:, b])) for a, b in combinations(range(3), 2))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CaseError
-from pipeline.io.geometry import LPS_TO_RAS, check_affine
+from pipeline.io.geometry import LPS_TO_RAS, check_affine, is_sheared
 from pipeline.io.pixels import check_finite
 from pipeline.io.refusals import reading, truncated
 from pipeline.io.volume import Volume
@@ -54,14 +54,15 @@ def write_metaimage(path: Path, volume: Volume, *, source: Path | None = None) -
     """Write `volume` (three spatial axes) compressed, whole or not at all.
 
     With the MHA or NRRD `source` that it belongs to, origin, spacing and direction are the source's own numbers.
-    ValueError: two-dimensional, or `source` lies on another grid. CaseError: WRITE_FAILED, or `source` cannot be read.
+    ValueError: two-dimensional, or `source` lies on another grid. CaseError: WRITE_FAILED, SHEARED, or `source` cannot
+    be read.
     """
     import SimpleITK as sitk
 
     if volume.spatial_dims != 3:
         raise ValueError(f"{path}: a picture of {volume.spatial_dims} axes is written as .png")
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T), isVector=volume.array.ndim == 4)
-    _place(image, volume, source)
+    _place(image, volume, source, path)
     with whole_file(path) as part:
         try:
             sitk.WriteImage(image, str(part), useCompression=True)
@@ -69,7 +70,7 @@ def write_metaimage(path: Path, volume: Volume, *, source: Path | None = None) -
             raise OSError("SimpleITK could not write it: disk full or no permission") from error
 
 
-def _place(image: SimpleITK.Image, volume: Volume, source: Path | None) -> None:
+def _place(image: SimpleITK.Image, volume: Volume, source: Path | None, path: Path) -> None:
     if source is not None:
         with reading(source):
             reader = _header(source)
@@ -81,6 +82,9 @@ def _place(image: SimpleITK.Image, volume: Volume, source: Path | None) -> None:
         image.SetSpacing(reader.GetSpacing()[:3])
         image.SetDirection(_direction(reader).ravel().tolist())
         return
+    if is_sheared(volume.affine):
+        message = f"{path.name} cannot hold a grid that the gantry's tilt has sheared: write .nii.gz"
+        raise CaseError("SHEARED", message)
     lps = LPS_TO_RAS @ volume.affine
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetSpacing(volume.spacing_mm)

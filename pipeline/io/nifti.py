@@ -15,7 +15,7 @@ from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from pipeline.errors import CaseError
-from pipeline.io.geometry import check_affine
+from pipeline.io.geometry import check_affine, is_sheared
 from pipeline.io.pixels import check_finite, rescale
 from pipeline.io.refusals import reading, truncated
 from pipeline.io.volume import Volume
@@ -37,12 +37,12 @@ _GEOMETRY_FIELDS = (
 )  # fmt: skip
 
 
-def read_nifti(file: str | Path) -> Volume:
+def read_nifti(file: str | Path, *, allow_shear: bool = False) -> Volume:
     """Read a three-dimensional scan or label map.
 
     array: (X, Y, Z), Fortran order, the type on disk where the scaling is trivial, else the type of `pixels.rescale`;
         float64 is narrowed to float32. Trailing axes of length 1 are dropped; a two-dimensional file has Z = 1.
-    affine: nibabel's choice of sform over qform.
+    affine: nibabel's choice of sform over qform. allow_shear: its axes need not be at right angles.
     CaseError: UNREADABLE, TRUNCATED, NOT_3D, COLOUR, UNSUPPORTED_PIXELS, NON_FINITE, NO_GEOMETRY, BAD_GEOMETRY,
         SHEARED.
     """
@@ -53,7 +53,7 @@ def read_nifti(file: str | Path) -> Volume:
         try:
             header = _read_header(stream, path)
             array = _room(header, path, packed=packed)
-            affine = _affine(header, path)
+            affine = _affine(header, path, allow_shear=allow_shear)
             _read_voxels(stream, header, array, path, packed=packed)
         except (BadGzipFile, _DEFLATE_ERROR) as error:
             raise truncated(path, str(error)) from error
@@ -126,7 +126,7 @@ def _read_header(file: BinaryIO, path: Path) -> Nifti1Header:
     return header
 
 
-def _affine(header: Nifti1Header, path: Path) -> NDArray[np.float64]:
+def _affine(header: Nifti1Header, path: Path, *, allow_shear: bool) -> NDArray[np.float64]:
     from nibabel.spatialimages import HeaderDataError
 
     if not (header["sform_code"] > 0 or header["qform_code"] > 0):
@@ -136,7 +136,7 @@ def _affine(header: Nifti1Header, path: Path) -> NDArray[np.float64]:
         affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     except (HeaderDataError, ValueError) as error:
         raise CaseError("BAD_GEOMETRY", f"{path} has no usable affine ({error}): repair its header") from error
-    check_affine(affine, path)
+    check_affine(affine, path, allow_shear=allow_shear)
     return affine
 
 
@@ -212,7 +212,8 @@ def _header_from_affine(affine: NDArray[np.float64]) -> Nifti1Header:
     header = Nifti1Header()
     header.set_data_shape((1, 1, 1))
     header.set_sform(affine, code=1)
-    header.set_qform(affine, code=1)
+    # A qform has no shear: of a tilted scan it would be another grid, so it is marked as unknown.
+    header.set_qform(affine, code=0 if is_sheared(affine) else 1)
     header.set_xyzt_units("mm")
     return header
 
@@ -220,7 +221,8 @@ def _header_from_affine(affine: NDArray[np.float64]) -> Nifti1Header:
 def _header_like(source: Path, volume: Volume) -> Nifti1Header:
     with reading(source), source.open("rb") as raw:
         old = _read_header(_unpacked(raw), source)
-    if _shape(old, source) != volume.spatial_shape or not np.array_equal(_affine(old, source), volume.affine):
+    affine = _affine(old, source, allow_shear=True)
+    if _shape(old, source) != volume.spatial_shape or not np.array_equal(affine, volume.affine):
         raise ValueError(f"labels of {volume.spatial_shape} do not lie on the grid of {source}: resample them to it")
     new = type(old)()
     for name in _GEOMETRY_FIELDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.io.unzip import RefusedArchive, is_hidden, is_zip, unpack
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,12 @@ def _files(roots: Sequence[Path]) -> Iterator[Entry]:
 
 def _members(entry: Entry, folder: Path) -> Iterator[Entry]:
     """The files of a .zip, unpacked below `folder`."""
-    above = (*entry.parts[:-1], entry.path.stem)
+    above, count = (*entry.parts[:-1], entry.path.stem), 0
     try:
         for member in unpack(entry.path, folder / entry.path.name):
-            parts = (*above, *member.parts)
-            yield Entry(member.path, entry.base, parts, error=member.error, archive=entry.path)
+            count += not member.error
+            yield Entry(member.path, entry.base, (*above, *member.parts), error=member.error, archive=entry.path)
+        logger.info("%s: %d files unpacked", entry.path, count)
     except RefusedArchive as error:
         yield replace(entry, error=f"{entry.path} {error}", archive=entry.path)
 

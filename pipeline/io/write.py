@@ -63,9 +63,9 @@ def read_back(path: Path) -> None:
     """Read what `write_labels` has written to its end. CaseError: it is broken, or no longer what its suffix says."""
     name = path.name.lower()
     if name.endswith(SEG_SUFFIX):
-        from pipeline.io.dicom_seg import read_segmentation
+        from pipeline.io.dicom_seg import check_segmentation
 
-        read_segmentation(path)
+        check_segmentation(path)
     elif name.endswith(RTSTRUCT_SUFFIX):
         from pipeline.io.rtstruct import check_structure_set
 
@@ -73,7 +73,7 @@ def read_back(path: Path) -> None:
     else:
         from pipeline.io.discover import read_file
 
-        read_file(path)
+        read_file(path, allow_tilt=True)  # labels lie on the grid of their scan, whatever that is
 
 
 def _write_dicom(path: Path, labels: Volume, source: Case | None, by: Authorship | None) -> None:

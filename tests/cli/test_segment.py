@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -73,9 +78,13 @@ def run(*words: str | Path) -> Result:
     return CliRunner().invoke(app, ["segment", *map(str, words), "--bundle", "bright"])
 
 
-def statuses(out: Path) -> dict[str, str]:
+def rows(out: Path) -> dict[str, dict[str, str]]:
     with (out / "cases.csv").open(newline="") as file:
-        return {row["id"]: row["status"] for row in csv.DictReader(file)}
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def statuses(out: Path) -> dict[str, str]:
+    return {name: row["status"] for name, row in rows(out).items()}
 
 
 def test_a_folder_becomes_a_folder(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
@@ -233,20 +242,19 @@ def test_quiet_says_nothing_and_the_log_file_has_the_traceback(segmenter: Bright
 def test_the_demo_liver_has_no_bright_kidney_and_is_flagged(segmenter: Bright, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Bright, "__call__", lambda self, image, *_, **__: empty(image, self.names))
     assert run(DEMO, "-o", tmp_path / "out").exit_code == 0
-    with (tmp_path / "out/cases.csv").open(newline="") as file:
-        rows = {row["id"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"trunk", "liver_dicom"}
-    assert rows["liver_dicom"]["flags"] == "EMPTY:kidney"
+    found = rows(tmp_path / "out")
+    assert set(found) == {"trunk", "liver_dicom"}
+    assert found["liver_dicom"]["flags"] == "EMPTY:kidney"
 
 
 def empty(image, names):
     return Segmentation(type(image)(np.zeros(image.array.shape, np.uint8), image.affine), names)
 
 
-def write_dicom(folder: Path, write_series: Callable[..., list[Path]]) -> None:
+def write_dicom(folder: Path, write_series: Callable[..., list[Path]], **given: Any) -> None:
     stack = np.full((5, 6, 7), -1000, np.int16)
     stack[1:3, 2:5, 3:5] = 200
-    write_series(folder, stack, StudyInstanceUID="1.2.3.4", FrameOfReferenceUID="1.2.3.5")
+    write_series(folder, stack, StudyInstanceUID="1.2.3.4", FrameOfReferenceUID="1.2.3.5", **given)
 
 
 def test_dicom_results_lie_beside_the_others_and_are_kept_by_resume(
@@ -284,3 +292,50 @@ def test_one_series_becomes_one_dicom_file(
     write_dicom(tmp_path / "in", write_series)
     assert run(tmp_path / "in", "-o", tmp_path / "kidneys.seg.dcm").exit_code == 0
     assert read_segmentation(tmp_path / "kidneys.seg.dcm").array.sum() == 12
+
+
+def test_a_tilted_scan_is_refused_or_by_choice_segmented_on_its_own_grid_in_every_format(
+    segmenter: Bright, write_series: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    write_dicom(tmp_path / "in/ct", write_series, positions=[(0, 0.5 * k, 2 * k) for k in range(5)])
+    out, formats = tmp_path / "out", ("--format", "nifti", "--format", "dicom-seg", "--format", "rtstruct")
+    assert run(tmp_path / "in", "-o", out, *formats).exit_code == 1
+    assert rows(out)["ct"]["code"] == "GANTRY_TILT"
+    assert run(tmp_path / "in", "-o", out, *formats, "--resume", "--allow-tilt").exit_code == 0
+    row = rows(out)["ct"]
+    assert "TILTED" in row["flags"].split(";")
+    assert float(row["volume_ml_kidney"]) == pytest.approx(12 * 0.5 * 0.75 * 2 / 1000, rel=1e-3)
+    assert nib.load(out / "ct.nii.gz").affine[1, 2] == -0.5  # RAS
+    assert run(tmp_path / "in", "-o", out, *formats, "--resume", "--allow-tilt").exit_code == 0
+    assert segmenter.calls == 1  # what is there was found whole
+
+
+def test_a_zip_is_segmented_resumed_and_leaves_nothing_behind(
+    segmenter: Bright, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    archive = Path(shutil.make_archive(str(tmp_path / "studies"), "zip", scans))
+    out = tmp_path / "out"
+    assert run(archive, "-o", out).exit_code == 0
+    assert {name: row["source"] for name, row in rows(out).items()} == dict.fromkeys(
+        ("studies/a", "studies/sub/b"), str(archive)
+    )
+    assert (out / "studies/sub/b.nii.gz").exists() and not list((tmp_path / "temporary").iterdir())
+    assert run(archive, "-o", out, "--resume").exit_code == 0
+    assert segmenter.calls == 2
+    write_scan(scans / "c.nii.gz")
+    shutil.make_archive(str(tmp_path / "studies"), "zip", scans)
+    os.utime(archive, (time.time() + 9, time.time() + 9))
+    assert run(archive, "-o", out, "--resume").exit_code == 0
+    assert segmenter.calls == 5  # another zip: all of it
+
+
+def test_a_scan_of_another_modality_is_flagged_and_warned_of(
+    segmenter: Bright, write_series: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    write_dicom(tmp_path / "in/brain", write_series, Modality="MR")
+    result = run(tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "MODALITY:MR" in rows(tmp_path / "out")["brain"]["flags"].split(";")
+    assert "brain is MR, the bundle takes CT: do not rely on it" in " ".join(result.stderr.split())

@@ -100,6 +100,27 @@ def test_only_a_ct_has_to_look_like_one() -> None:
     assert flags(image, labelled(image, label1=INSIDE), {1: "kidney"}, modality="MR") == ()
 
 
+@pytest.mark.parametrize(
+    ("taken", "scanned", "flagged"),
+    [
+        ("CT", "MR", ("MODALITY:MR",)), ("CT", "PT", ("MODALITY:PT",)), ("US", "XC", ("MODALITY:XC",)),
+        ("dermoscopy", "US", ("MODALITY:US",)), ("MR", "CT", ("MODALITY:CT",)),
+        ("CT", "CT", ()), ("CT", "", ()), ("CT", "OT", ()), ("US", "US", ()), ("MRI", "MR", ()),
+        ("dermoscopy", "XC", ()),
+    ],
+)  # fmt: skip
+def test_a_header_that_names_another_modality_than_the_bundle_takes_is_flagged(taken, scanned, flagged) -> None:
+    image = scan()
+    assert flags(image, labelled(image, label1=INSIDE), {1: "kidney"}, modality=taken, scanned=scanned) == flagged
+
+
+def test_a_sheared_grid_is_flagged_and_measured_by_its_true_voxels() -> None:
+    image = scan(spacing_mm=(2.0, 3.0, 5.0))
+    image.affine[1, 2] = 1.5
+    assert flags(image, labelled(image, label1=INSIDE), {1: "kidney"}) == ("TILTED",)
+    assert sizes(labelled(image, label1=INSIDE), {1: "kidney"}) == {"volume_ml_kidney": pytest.approx(24 * 30 / 1000)}
+
+
 def test_padding_outside_the_circle_does_not_pass_for_air() -> None:
     image = scan(low=0, high=2000)  # the intercept of -1024 is missing
     image.array[:5] = -2000
