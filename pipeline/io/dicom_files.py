@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.io.dicom_split import SPLIT_TAGS, Place, place_of
+from pipeline.io.dicom_split import SPLIT_TAGS, Place, place_of, shared
 from pipeline.io.refusals import DECODE_ERRORS
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ _DICOMDIR = "1.2.840.10008.1.3.10"
 _PREAMBLE = 128
 # Group 0002 or 0008 in either byte order: how a file without the preamble begins.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
-_TAGS = ["SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "NumberOfFrames", *SPLIT_TAGS]
+_TAGS = [
+    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "NumberOfFrames", *SPLIT_TAGS,
+]  # fmt: skip
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # no scan, but a label map: evaluated, and refused by name as a scan
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCANNERS = frozenset(("CT", "MR", "PT", "NM"))
@@ -36,11 +38,12 @@ _NO_SCAN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DicomFile:
     """The header of one file. `series` is empty when the file does not name one (some anonymisers delete it)."""
 
     series: str = ""
+    study: str = ""
     sop_class: str = ""
     series_number: str = "0"
     is_picture: bool = False
@@ -67,12 +70,13 @@ def scan_file(path: Path) -> DicomFile | None:
         if _media_class(header) == _DICOMDIR:
             return None
         return DicomFile(
-            series=str(header.get("SeriesInstanceUID") or ""),
-            sop_class=sop_class_of(header),
-            series_number=str(header.get("SeriesNumber") or 0),
+            series=shared(str(header.get("SeriesInstanceUID") or "")),
+            study=shared(str(header.get("StudyInstanceUID") or "")),
+            sop_class=shared(sop_class_of(header)),
+            series_number=shared(str(header.get("SeriesNumber") or 0)),
             is_picture=is_picture(header),
             is_placed=bool(header.get("ImagePositionPatient")),
-            modality=str(header.get("Modality") or ""),
+            modality=shared(str(header.get("Modality") or "")),
             place=place_of(header),
             no_scan=_no_scan(header),
             is_derived="DERIVED" in _image_type(header)[:1] and sop_class_of(header) != _SEGMENTATION,

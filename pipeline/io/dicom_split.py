@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,12 @@ class Part:
     indices: tuple[int, ...]
 
 
+@lru_cache(maxsize=4096)
+def shared(value: Hashable) -> Any:
+    """The value itself, one object for all slices that say the same: there may be a million of them."""
+    return value
+
+
 def place_of(header: Dataset) -> Place | None:
     """None where the header does not say where its slice lies; reading it will say what is wrong."""
     try:
@@ -67,7 +74,8 @@ def place_of(header: Dataset) -> Place | None:
     if not (math.isfinite(height) and normal.any()):
         return None
     marks = tuple(_word(header.get(keyword)) for keyword in _MARKS)
-    return Place(orientation, height, marks, tuple(_seconds(header.get(keyword)) for keyword in _CLOCKS))
+    clocks = tuple(_seconds(header.get(keyword)) for keyword in _CLOCKS)
+    return Place(shared(orientation), height, shared(marks), shared(clocks))
 
 
 def split(places: Sequence[Place | None]) -> list[Part]:

@@ -93,7 +93,7 @@ def find_cases(
         else:
             others[entry.path.suffix.lower() or "no suffix"] += 1
     found += dicom_cases(scans)
-    _report_series(passed)
+    _report_series(passed, {header.study for _, header in scans})
     if series is not None:
         found = _only_series(found, series)
     _report(found, others + Counter(header.no_scan for _, header in passed), roots)
@@ -179,8 +179,11 @@ def _report(found: Sequence[Found], others: Counter[str], roots: Sequence[Path])
             logger.info("%s: %s", case.names[0], note)
 
 
-def _report_series(passed: Sequence[tuple[Entry, DicomFile]]) -> None:
-    """A line for each series, or file without one, that was passed over."""
+def _report_series(passed: Sequence[tuple[Entry, DicomFile]], scanned: set[str]) -> None:
+    """A line for each series, or file without one, that was passed over; a warning of a study that is not `scanned`."""
     counted = Counter((str(entry.path.parent), header.no_scan, header.series) for entry, header in passed)
-    for (folder, what, series), count in sorted(counted.items()):
-        logger.info("%s: %d file%s passed over: %s (series %s)", folder, count, "s" * (count > 1), what, series or "-")
+    for (place, what, series), count in sorted(counted.items()):
+        logger.info("%s: %d file%s passed over: %s (series %s)", place, count, "s" * (count > 1), what, series or "-")
+    lost = {header.study: entry.path.parent for entry, header in passed if header.study not in scanned}
+    for study, folder in sorted(lost.items()):
+        logger.warning("%s: no scan in study %s, all of it was passed over; --series UID takes a series", folder, study)

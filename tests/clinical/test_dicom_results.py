@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,14 @@ def test_the_results_of_a_real_scan_are_without_error_and_dcmqi_reads_them(tmp_p
     found, there = canonical(read_by_dcmqi(tmp_path / "a.seg.dcm", tmp_path / "out")), canonical(labels)
     assert np.array_equal(found.array, there.array)
     assert np.allclose(found.affine, there.affine, atol=1e-3)
+
+
+def test_the_results_of_a_tilted_scan_are_without_error(tmp_path, labelled_series, by):
+    axes = np.array([[1, 0, 0], [0, 1, 0.28], [0, 0, 0.96]])  # slices follow one another at 16 degrees
+    case = replace(labelled_series(axes), tilt_allowed=True)
+    for suffix in SUFFIXES:
+        write_labels(tmp_path / f"a{suffix}", read_case(case), source=case, by=by)
+        assert complaints(tmp_path / f"a{suffix}") == []
 
 
 def test_a_result_without_any_label_is_without_error(tmp_path, labelled_series, by):

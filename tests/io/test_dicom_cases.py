@@ -83,6 +83,18 @@ def test_a_medium_with_a_dicomdir_and_files_without_suffix_is_read_as_its_series
     assert len(case.files) == 3 and read_case(case).array.min() == 9
 
 
+def test_a_study_of_which_nothing_is_left_is_warned_of(tmp_path, write_series, caplog):
+    write_series(tmp_path / "a/ct", STACK, series=SCAN, StudyInstanceUID="1.2.1")
+    reformatted = {"ImageType": ["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"]}
+    write_series(tmp_path / "a/mpr", STACK, series=OTHER, StudyInstanceUID="1.2.1", **reformatted)
+    with caplog.at_level(logging.WARNING):
+        find_cases(tmp_path)
+        assert not caplog.text
+        write_series(tmp_path / "b", STACK, series=f"{OTHER}.1", StudyInstanceUID="1.2.2", **reformatted)
+        find_cases(tmp_path)
+    assert f"{tmp_path / 'b'}: no scan in study 1.2.2, all of it was passed over" in caplog.text
+
+
 def test_the_modality_is_that_of_the_header(tmp_path, write_series):
     write_series(tmp_path / "a", STACK, series=SCAN, Modality="MR")
     (case,) = find_cases(tmp_path)
