@@ -28,7 +28,7 @@ _TAGS = [
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # no scan, but a label map: evaluated, and refused by name as a scan
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCANNERS = frozenset(("CT", "MR", "PT", "NM"))
-# Words of ImageType, from its third value on, of images that are made for planning a scan, from it, or about it.
+# Words of ImageType of images that are made for planning a scan, from it, or about it.
 _NO_SCAN = {
     "localizer": ("LOCALIZER", "SCOUT"),
     "reformatted images": ("MPR", "REFORMATTED", "CPR", "CURVED"),
@@ -106,8 +106,9 @@ def _no_scan(header: FileDataset) -> str:
     known = str(sop_class.name)  # the UID itself where it is not known
     if known != sop_class and "Image Storage" not in known and sop_class != _SEGMENTATION:
         return known.removesuffix(" Storage")
-    values = _image_type(header)[2:]
-    words = {word for value in values for word in (*re.split("[^A-Z]+", value), re.sub("[^A-Z]", "", value))}
+    words = {
+        word for value in _image_type(header) for word in (*re.split("[^A-Z]+", value), re.sub("[^A-Z]", "", value))
+    }
     for what, marks in _NO_SCAN.items():
         if words.intersection(marks):
             return what

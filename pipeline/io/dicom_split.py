@@ -117,26 +117,28 @@ def _by_orientation(places: Sequence[Place]) -> dict[str, tuple[int, ...]]:
 def _apart(indices: tuple[int, ...], places: Sequence[Place]) -> list[Part]:
     """Slices of one orientation, split until no two share a place or nothing more tells them apart."""
     most = _crowd(indices, places)
-    if most > 1:
-        for number, (keyword, word) in enumerate(_MARKS.items()):
-            groups = defaultdict(list)
-            for index in indices:
-                groups[places[index].marks[number]].append(index)
-            if _tells(groups, most, places):
-                return [
-                    Part(_joined(f"{word}_{value or 'none'}", part.name), (keyword, *part.told_by), part.indices)
-                    for value in sorted(groups, key=_numbers_first)
-                    for part in _apart(tuple(groups[value]), places)
-                ]
-        for number, keyword in enumerate(_CLOCKS):
-            phases = _phases(indices, places, number)
-            if _tells(phases, most, places):
-                return [Part(f"{_PHASE}_{k}", (keyword,), tuple(phases[k])) for k in sorted(phases)]
+    for number, (keyword, word) in enumerate(_MARKS.items()):
+        groups = defaultdict(list)
+        for index in indices:
+            groups[places[index].marks[number]].append(index)
+        if _tells(groups, most, places):
+            return [
+                Part(_joined(f"{word}_{value or 'none'}", part.name), (keyword, *part.told_by), part.indices)
+                for value in sorted(groups)
+                for part in _apart(tuple(groups[value]), places)
+            ]
+    for number, keyword in enumerate(_CLOCKS):
+        phases = _phases(indices, places, number)
+        if _tells(phases, most, places):
+            return [Part(f"{_PHASE}_{k}", (keyword,), tuple(phases[k])) for k in sorted(phases)]
     return [Part("", (), indices)]
 
 
 def _tells(groups: Mapping[Any, Sequence[int]], most: int, places: Sequence[Place]) -> bool:
-    """Whether `groups` thin out the places that `most` slices share, and are volumes rather than turns of the tube."""
+    """Whether `groups` thin out the places that `most` slices share, and are volumes rather than turns of the tube.
+
+    Never where no slices share a place: `most` is 1 then.
+    """
     return (
         1 < len(groups) <= most
         and max(map(len, groups.values())) >= FEWEST_SLICES
@@ -189,8 +191,3 @@ def _seconds(value: Any) -> float:
 
 def _joined(*names: str) -> str:
     return "_".join(name for name in names if name)
-
-
-def _numbers_first(word: str) -> tuple[float, str]:
-    number = _seconds(word)
-    return (math.inf if math.isnan(number) else number, word)

@@ -71,6 +71,13 @@ def test_two_volumes_at_one_place_are_told_apart_by(tmp_path, write, caplog, key
     assert f"the series holds 2 volumes, told apart by {keyword}: one case each" in caplog.text
 
 
+def test_phases_are_counted_in_time_whatever_the_order_of_the_files(tmp_path, write):
+    write(STACK + 1, TriggerTime=[40, 42, 39, 41])
+    write(STACK, TriggerTime=[10, 11, 9, 12])
+    read = arrays(tmp_path)
+    assert np.array_equal(read["ct/phase_1"], STACK) and np.array_equal(read["ct/phase_2"], STACK + 1)
+
+
 def test_echoes_of_several_times_are_split_by_both(tmp_path, write):
     for echo in (1, 2):
         for time in (1, 2, 3):
@@ -95,10 +102,12 @@ def test_acquisitions_that_follow_one_another_are_one_volume(tmp_path, write):
     assert case.id == "ct/0" and not case.notes and read_case(case).array.shape[2] == N
 
 
-def test_a_mark_that_only_counts_turns_of_the_tube_splits_nothing(tmp_path, write):
+@pytest.mark.parametrize("turn", [3, 5], ids=["that go on being counted", "that are counted anew"])
+def test_a_mark_that_only_counts_turns_of_the_tube_splits_nothing(tmp_path, write, turn):
     heights = [2.0 * k for k in range(9)]
-    for _ in range(2):  # three turns of three slices each, twice the same place, and nothing tells which time it is
-        write(np.zeros((9, 4, 6), np.int16), heights=heights, AcquisitionNumber=[k // 3 for k in range(9)])
+    for time in range(2):  # twice through the same places, three turns of three slices or two of five and four
+        first = 3 * time if turn == 3 else 0
+        write(np.zeros((9, 4, 6), np.int16), heights=heights, AcquisitionNumber=[first + k // turn for k in range(9)])
     (case,) = found(tmp_path).values()
     assert refusal(case) == "DUPLICATE_SLICES"
 
