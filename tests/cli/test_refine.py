@@ -132,6 +132,21 @@ def test_a_dicom_series_is_refined_from_a_nifti_mask_of_any_name(
     np.testing.assert_array_equal(found.array, mask)
 
 
+def test_a_mask_on_the_sheared_grid_of_a_tilted_scan_is_refined_there(
+    untrained: Path, tmp_path: Path, out: Path, write_series: Callable[..., list[Path]]
+) -> None:
+    tilted = [(0, 0.7 * k, 2.4 * k) for k in range(SHAPE[2])]
+    scan = read_series(
+        write_series(tmp_path / "in/a", np.zeros(SHAPE[::-1], np.int16), positions=tilted), allow_tilt=True
+    )
+    write(tmp_path / "masks/a.nii.gz", ragged(), scan.affine)
+    result = run(untrained, tmp_path / "in", "--initial", tmp_path / "masks", "-o", out, "--allow-tilt")
+    assert result.exit_code == 0, result.output
+    found = read_nifti(out / "a.nii.gz", allow_shear=True)
+    assert found.same_grid(scan) and "TILTED" in table(out)["a"]["flags"]
+    np.testing.assert_array_equal(found.array, ragged())
+
+
 def test_a_dicom_segmentation_without_its_empty_slices_is_laid_onto_the_scan(
     untrained: Path, tmp_path: Path, shared_data: Path
 ) -> None:
