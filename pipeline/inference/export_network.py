@@ -91,10 +91,11 @@ def export_network(
     network = _OfImage(network).eval().requires_grad_(False)
     with torch.no_grad(), quiet(), whole_file(file) as part:
         for free in (False,) if any(size % STEP for size in shape[1:]) else (True, False):
+            least = [min(size // STEP, 2) for size in shape[1:]] if free else []
             sizes = " x ".join(map(str, shape[1:])) + (FREE if free else "")
             text = json.dumps(_described(described, format, sizes), default=str)
             try:
-                answer = WRITERS[format](network, _images(shape, free, 2, 2), part, free, text)
+                answer = WRITERS[format](network, _images(shape, free, 2, 2), part, least, text)
                 checks = [_images(shape, False, 1, 0), *([_images(shape, True, 3, 3)] if free else [])]
                 difference = max(_difference(answer(image), network(image)) for image in checks)
             except RuntimeError:  # torch's, where sizes cannot be free
@@ -138,28 +139,28 @@ def _difference(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
 
 
-def _write_torchscript(network: nn.Module, example: Tensor, file: Path, free: bool, text: str) -> Answer:
+def _write_torchscript(network: nn.Module, example: Tensor, file: Path, least: list[int], text: str) -> Answer:
     traced = torch.jit.trace(network, example, check_trace=False)
     with file.open("wb") as stream:  # given a path, torch names the content after it, whatever it is
         torch.jit.save(torch.jit.freeze(traced), stream, {METADATA: text})
     return torch.jit.load(str(file))
 
 
-def _write_torch_export(network: nn.Module, example: Tensor, file: Path, free: bool, text: str) -> Answer:
+def _write_torch_export(network: nn.Module, example: Tensor, file: Path, least: list[int], text: str) -> Answer:
     with file.open("wb") as stream:
-        torch.export.save(_program(network, example, free), stream, extra_files={METADATA: text})
+        torch.export.save(_program(network, example, least), stream, extra_files={METADATA: text})
     with file.open("rb") as stream:
         return torch.export.load(stream).module()
 
 
-def _write_onnx(network: nn.Module, example: Tensor, file: Path, free: bool, text: str) -> Answer:
+def _write_onnx(network: nn.Module, example: Tensor, file: Path, least: list[int], text: str) -> Answer:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  torch's exporter asks for it
     except ImportError as error:
         raise InputError(f"ONNX needs {error.name}: pip install 'evoseg[export]'") from error
     written = torch.onnx.export(
-        _program(network, example, free), (), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
+        _program(network, example, least), (), dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
     )
     assert written is not None  # it is for the old exporter only
     written.model.metadata_props[METADATA] = text
@@ -168,13 +169,14 @@ def _write_onnx(network: nn.Module, example: Tensor, file: Path, free: bool, tex
     return lambda image: torch.from_numpy(session.run(None, {INPUT: image.numpy()})[0])
 
 
-WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, bool, str], Answer]] = {
+WRITERS: dict[str, Callable[[nn.Module, Tensor, Path, list[int], str], Answer]] = {
     "torchscript": _write_torchscript,
     "onnx": _write_onnx,
     "torch-export": _write_torch_export,
 }
 
 
-def _program(network: nn.Module, example: Tensor, free: bool) -> torch.export.ExportedProgram:
-    sides = {2 + k: STEP * torch.export.Dim(AXES[k], min=1) for k in range(example.ndim - 2)} if free else {}
+def _program(network: nn.Module, example: Tensor, least: list[int]) -> torch.export.ExportedProgram:
+    """least: of each side, in STEPs, and the sides are free; none: they are those of the example."""
+    sides = {2 + k: STEP * torch.export.Dim(AXES[k], min=steps) for k, steps in enumerate(least)}
     return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1), **sides},))
