@@ -181,9 +181,14 @@ def _report(found: Sequence[Found], others: Counter[str], roots: Sequence[Path])
 
 def _report_series(passed: Sequence[tuple[Entry, DicomFile]], scanned: set[str]) -> None:
     """A line for each series, or file without one, that was passed over; a warning of a study that is not `scanned`."""
-    counted = Counter((str(entry.path.parent), header.no_scan, header.series) for entry, header in passed)
+    counted = Counter((str(_folder(entry)), header.no_scan, header.series) for entry, header in passed)
     for (place, what, series), count in sorted(counted.items()):
         logger.info("%s: %d file%s passed over: %s (series %s)", place, count, "s" * (count > 1), what, series or "-")
-    lost = {header.study: entry.path.parent for entry, header in passed if header.study not in scanned}
+    lost = {header.study: _folder(entry) for entry, header in passed if header.study not in scanned}
     for study, folder in sorted(lost.items()):
         logger.warning("%s: no scan in study %s, all of it was passed over; --series UID takes a series", folder, study)
+
+
+def _folder(entry: Entry) -> Path:
+    """Where a person looks for it: of a .zip as if it were a folder."""
+    return entry.base.joinpath(*entry.parts[:-1])
