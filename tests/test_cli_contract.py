@@ -26,8 +26,18 @@ CONTRACT: dict[str, set[str]] = {
         *("--solver", "--steps", "--trajectory", "--centers", "--volumes", "--allow-tilt"),
     },
     "refine": {
-        *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output", "--bundle"),
-        *("--format", "--device", "--series", "--solver", "--steps", "--trajectory", "--resume", "--overwrite"),
+        *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output"),
+        *(
+            "--bundle",
+            "--format",
+            "--device",
+            "--series",
+            "--solver",
+            "--steps",
+            "--trajectory",
+            "--resume",
+            "--overwrite",
+        ),
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose", "--allow-tilt"),
     },
     "evaluate": {

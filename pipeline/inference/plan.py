@@ -41,7 +41,10 @@ class Prompts(Protocol):
         """What the prompt is read from: where these have changed, a finished case is segmented again."""
 
     def __call__(self, case: Case, image: Volume) -> Prompt | None:
-        """None where nothing is. With its `initial`, if it has one, as a mask on the grid of `image`. An exception fails this case only."""
+        """None where nothing is. With its `initial`, if it has one, as a mask on the grid of `image`.
+
+        An exception fails this case only.
+        """
 
 
 class DrawOverlay(Protocol):

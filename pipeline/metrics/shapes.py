@@ -38,7 +38,7 @@ def shapes(objects: NDArray[np.integer], intensity: NDArray) -> Shapes:
     labels, index = np.unique(objects[y, x], return_inverse=True)
 
     def total(values: NDArray) -> NDArray[np.float64]:
-        return np.bincount(index, values, len(labels))
+        return np.bincount(index, values, len(labels)).astype(np.float64, copy=False)
 
     area = np.bincount(index, minlength=len(labels))
     cy, cx = total(y) / area, total(x) / area

@@ -2,7 +2,8 @@
 
 MONAI's FlexibleUNet fetches its encoders' weights from the network; this one takes those that the bundles begin with.
     python -m monai.bundle run --config_file CONFIGS/train.yaml --dataset_dir DIR --output_dir OUT \\
-      --network_def "{'_target_': 'flexible_rival.FlexibleRival', 'in_channels': 1}"      with tests/benchmarks in PYTHONPATH
+      --network_def "{'_target_': 'flexible_rival.FlexibleRival', 'in_channels': 1}"
+with tests/benchmarks in PYTHONPATH.
 """
 
 from __future__ import annotations
