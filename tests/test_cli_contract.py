@@ -27,18 +27,9 @@ CONTRACT: dict[str, set[str]] = {
     },
     "refine": {
         *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output"),
-        *(
-            "--bundle",
-            "--format",
-            "--device",
-            "--series",
-            "--solver",
-            "--steps",
-            "--trajectory",
-            "--resume",
-            "--overwrite",
-        ),
-        *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose", "--allow-tilt"),
+        *("--bundle", "--format", "--device", "--series", "--solver", "--steps", "--trajectory", "--resume"),
+        *("--overwrite", "--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
+        "--allow-tilt",
     },
     "evaluate": {
         *("PREDICTIONS", "REFERENCES", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--missing"),
