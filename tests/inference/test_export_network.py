@@ -88,7 +88,7 @@ def test_a_file_answers_as_the_network_for_any_batch_and_the_sizes_that_it_tells
 def test_torch_export_answers_as_the_network(tmp_path: Path) -> None:
     network, shape, sizes = made("second order")
     exported = export_network(network, shape, tmp_path / "net.pt2", format="torch-export", described=ABOUT)
-    image = torch.rand(4, 3, 96, 32)
+    image = torch.rand(4, 3, 96, 128)
     extra = {METADATA: ""}
     program = torch.export.load(exported.file, extra_files=extra).module()
     torch.testing.assert_close(program(image), network(image), rtol=0, atol=1e-5)
