@@ -28,7 +28,7 @@ _LONGEST = 64  # characters of a long string (LO)
 def write_segmentation(path: Path, labels: Volume, *, source: Case | None, by: Authorship) -> None:
     """Write `labels` as a BINARY Segmentation of the series `source`, whole or not at all.
 
-    labels: whole numbers from 0 on the source's grid, in any order of axes. Frames without a label are left out.
+    labels: whole numbers from 0 on the source's grid, in any order of axes. Frames without a label are left out, unless all are.
     The same source, labels and author give the same bytes: UIDs are derived from these, dates are the source's.
     CaseError: NO_REFERENCE, GRID_MISMATCH, WRITE_FAILED; what reading the source's headers refuses.
     """
@@ -55,6 +55,7 @@ def _segmentation(origin: DicomSource, pixels: NDArray, by: Authorship) -> hd.se
         source_images=origin.instances,
         pixel_array=pixels.astype(np.uint8 if len(segments) < 256 else np.uint16),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        omit_empty_frames=bool(pixels.any()),  # or highdicom says in the log that it must keep them
         segment_descriptions=[
             _description(k, segment, by, origin.identify(f"segment {k}", pixels, by))
             for k, segment in enumerate(segments, start=1)
