@@ -28,7 +28,8 @@ _LONGEST = 64  # characters of a long string (LO)
 def write_segmentation(path: Path, labels: Volume, *, source: Case | None, by: Authorship) -> None:
     """Write `labels` as a BINARY Segmentation of the series `source`, whole or not at all.
 
-    labels: whole numbers from 0 on the source's grid, in any order of axes. Frames without a label are left out, unless all are.
+    labels: whole numbers from 0 on the source's grid, in any order of axes. Frames without a label are left out, unless
+        no frame has one.
     The same source, labels and author give the same bytes: UIDs are derived from these, dates are the source's.
     CaseError: NO_REFERENCE, GRID_MISMATCH, WRITE_FAILED; what reading the source's headers refuses.
     """
