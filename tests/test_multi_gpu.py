@@ -69,7 +69,7 @@ def test_what_the_trainer_called_is_what_is_wrapped_and_the_shuffling_is_the_sam
 def test_every_bundle_is_built_for_several_processes(configs: Path, tmp_path: Path, one_process: None) -> None:
     made_up_dataset(configs.parent, tmp_path)
     files = [str(configs / name) for name in ("train.yaml", "multi_gpu_train.yaml")]
-    made_up = {"dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out"), "batch_size": 1}
+    made_up = {"dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out"), "batch_size": 1, "pretrained": False}
     workflow = ConfigWorkflow(files, workflow_type="train", logging_file=False, **made_up)
     workflow.initialize()
     trainer = workflow.trainer
