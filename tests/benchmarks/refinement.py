@@ -2,6 +2,7 @@
 
     python tests/benchmarks/refinement.py paired REGRESSED EVOLVED DATASET    patient by patient, two prediction folders
     python tests/benchmarks/refinement.py table DATASET RUNS                  damaged masks: initial, refined, scratch
+    python tests/benchmarks/refinement.py sweep DATASET RUNS                  other distances to keep within, fold 0
     python tests/benchmarks/refinement.py solvers DATASET RUNS                other solvers and steps, no retraining
 
 DATASET was made by `evoseg prepare`; RUNS holds a folder for each fold with that fold's model.pt; predictions are those
@@ -136,11 +137,11 @@ def run(net: EvolvedRegression, image: NDArray, initial: Mask | None, counts: Co
     return torch.cat(found).numpy()
 
 
-def without_small_moves(evolved: NDArray, initial: Mask) -> Mask:
-    """As `evoseg refine` leaves contours alone that would move by no more than one pixel of the network."""
+def without_small_moves(evolved: NDArray, initial: Mask, within: float = 1.0) -> Mask:
+    """As `evoseg refine` leaves contours alone that would move by no more than `within` pixels of the network."""
     levels = evolved.copy()
     for i, mask in enumerate(initial):
-        undo_small_moves(levels[i : i + 1], signed_distance(mask), within=1.0)
+        undo_small_moves(levels[i : i + 1], signed_distance(mask), within)
     return levels > 0
 
 
@@ -201,6 +202,28 @@ def table(dataset: Path, runs: Path) -> None:
         describe(name + ("" if seen else " (not in training)"), *columns, np.array(scratches, float))
 
 
+def sweep(dataset: Path, runs: Path) -> None:
+    """Pooled IoU (its median over patients) by the distance that is kept within; fold 0, every third slice."""
+    distances = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0)
+    sys.stdout.write(f"| initial mask | {' | '.join(map(str, distances))} |\n")
+    cases = json.loads((dataset / "dataset.json").read_text())["cases"]
+    seen = [case["fold"] == 0 for case in cases]
+    everyone = [(n, *each) for n, each in enumerate(patients(dataset, runs)) if seen[n]]
+    for name, (damage, _) in DAMAGES.items():
+        rows = []
+        for number, _, net, image, true in everyone:
+            some, right, random = image[::3], true[::3], np.random.default_rng((SEED, number))
+            initial = np.stack([damage(m, i, random) for m, i in zip(right, some, strict=True)])
+            evolved = run(net, some, initial)
+            rows.append([areas(without_small_moves(evolved, initial, within), right) for within in distances])
+        counts = np.array(rows, float)
+        medians = np.median(counts[..., 0] / counts[..., 1], axis=0)
+        cells = (
+            f"{iou:.3f} ({median:.3f})" for iou, median in zip(pooled(counts.swapaxes(0, 1)), medians, strict=True)
+        )
+        sys.stdout.write(f"| {name} | {' | '.join(cells)} |\n")
+
+
 SOLVERS = [
     Solver(method="dopri5", atol=1e-4),
     Solver(method="dopri5", atol=1e-3),
@@ -235,6 +258,8 @@ if __name__ == "__main__":
             paired(Path(regressed), Path(evolved), Path(dataset))
         case ["table", dataset, runs]:
             table(Path(dataset), Path(runs))
+        case ["sweep", dataset, runs]:
+            sweep(Path(dataset), Path(runs))
         case ["solvers", dataset, runs]:
             solvers(Path(dataset), Path(runs))
         case _:
