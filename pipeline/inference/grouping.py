@@ -64,7 +64,7 @@ def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20
         own = parts.ravel()[inside]
     thick = np.bincount(own, _thick(parts).ravel()[inside], int(own.max(initial=0)) + 1) > 0
     if not thick[1:].all():
-        own = _grown(np.where(thick, np.arange(len(thick), dtype=np.int32), 0)[own], inside, f.shape)
+        own = grown(np.where(thick, np.arange(len(thick), dtype=np.int32), 0)[own], inside, f.shape)
     kept = np.bincount(own, minlength=1) >= min_area
     kept[0] = False
     objects = np.zeros(f.shape, np.int32)
@@ -103,7 +103,7 @@ def _thick(parts: NDArray[np.int32]) -> NDArray[np.bool_]:
     return (parts > 0) & down & across[1:-1] & across[:-2] & across[2:]
 
 
-def _grown(parts: NDArray[np.int32], inside: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32]:
+def grown(parts: NDArray[np.int32], inside: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32]:
     """Pixels of no part take that of a neighbour that has one, round by round. (N,) at flat indices `inside`."""
     rows, columns = np.divmod(inside, shape[1])
     width = shape[1] + 2
