@@ -23,13 +23,13 @@ CONTRACT: dict[str, set[str]] = {
     "segment": {
         *("INPUT...", "-o", "--output", "--bundle", "--format", "--device", "--series", "--resume", "--overwrite"),
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
-        *("--solver", "--steps", "--trajectory", "--centers", "--volumes", "--allow-tilt"),
+        *("--solver", "--steps", "--trajectory", "--centers", "--volumes", "--allow-tilt", "--no-report"),
     },
     "refine": {
         *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output"),
         *("--bundle", "--format", "--device", "--series", "--solver", "--steps", "--trajectory", "--resume"),
         *("--overwrite", "--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
-        "--allow-tilt",
+        *("--allow-tilt", "--no-report"),
     },
     "evaluate": {
         *("PREDICTIONS", "REFERENCES", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--missing"),

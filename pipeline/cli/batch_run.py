@@ -19,13 +19,14 @@ from pipeline.cli.initial import Initial
 from pipeline.cli.job import Job
 from pipeline.cli.logs import messages
 from pipeline.cli.objects import Objects
-from pipeline.errors import CASE_CODES, InputError
+from pipeline.errors import CASE_CODES, CaseError, InputError
 from pipeline.inference.batch import load, refuse_earlier_run, segment_case, segment_folder
 from pipeline.inference.plan import Draw, Plan, Prompts
 from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult
 from pipeline.inference.targets import Targets
 from pipeline.io.discover import IMAGE_SUFFIXES, Case, find_cases
 from pipeline.io.write import LABEL_SUFFIXES, OVERLAYS
+from pipeline.report.html import REPORT_FILE, write_report
 from pipeline.report.objects import objects_overlay
 from pipeline.report.overlay import overlay
 from pipeline.report.trajectory import write_trajectory
@@ -84,9 +85,9 @@ def _folder(
         try:
             results[:] = segment_folder(cases, segmenter, job.out, plan, prompts=prompts, report=report, draw=draw)
         except KeyboardInterrupt:
-            _summarise(results, len(cases), job.out, time.perf_counter() - start)
+            _conclude(results, len(cases), job, time.perf_counter() - start)
             raise
-    _summarise(results, len(cases), job.out, time.perf_counter() - start)
+    _conclude(results, len(cases), job, time.perf_counter() - start)
     return any(result.status == "failed" for result in results)
 
 
@@ -183,6 +184,16 @@ def _report_line(result: CaseResult, count: str = "") -> None:
         logger.info("%s%s: done in %.1f s %s", count, result.id, result.seconds, " ".join(result.flags))
     else:
         logger.info("%s%s: %s %s: %s", count, result.id, result.status, result.code, result.message)
+
+
+def _conclude(results: Sequence[CaseResult], total: int, job: Job, seconds: float) -> None:
+    """The report, and the last lines of the log."""
+    _summarise(results, total, job.out, seconds)
+    if not job.no_report:
+        try:
+            logger.info("The report is %s", write_report(job.out))
+        except (InputError, CaseError) as error:  # the results are there without it
+            logger.error("There is no %s: %s", REPORT_FILE, error)
 
 
 def _summarise(results: Sequence[CaseResult], total: int, out: Path, seconds: float) -> None:

@@ -42,6 +42,7 @@ TrajectoryFlag = Annotated[
 ResumeFlag = Annotated[bool, typer.Option("--resume", help="Keep the finished cases of an earlier run.")]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
 OnErrorFlag = Annotated[OnError, typer.Option(help="What to do after a case that failed.")]
+NoReportFlag = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
 DeterministicFlag = Annotated[bool, typer.Option("--deterministic", help="The same result to the last bit.")]
 LogFileFlag = Annotated[Path | None, typer.Option(metavar="F", help="Keep every message, tracebacks too.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing.")]
@@ -65,6 +66,7 @@ class Job:
     resume: bool
     overwrite: bool
     on_error: OnError
+    no_report: bool
     deterministic: bool
     log_file: Path | None
     quiet: bool

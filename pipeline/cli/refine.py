@@ -50,6 +50,7 @@ def refine(
     resume: job.ResumeFlag = False,
     overwrite: job.OverwriteFlag = False,
     on_error: job.OnErrorFlag = "continue",
+    no_report: job.NoReportFlag = False,
     deterministic: job.DeterministicFlag = False,
     log_file: job.LogFileFlag = None,
     quiet: job.QuietFlag = False,

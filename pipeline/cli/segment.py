@@ -39,6 +39,7 @@ def segment(
     resume: job.ResumeFlag = False,
     overwrite: job.OverwriteFlag = False,
     on_error: job.OnErrorFlag = "continue",
+    no_report: job.NoReportFlag = False,
     deterministic: job.DeterministicFlag = False,
     log_file: job.LogFileFlag = None,
     quiet: job.QuietFlag = False,
@@ -46,8 +47,9 @@ def segment(
 ) -> None:
     """Segment images: one file, several, or folders.
 
-    OUT receives each case's labels on its own grid, cases.csv (a row a case) and run.json (what made them). Exit
-    status: 0 all done, 1 some case failed (the others are written), 2 nothing could be started.
+    OUT receives each case's labels on its own grid, cases.csv (a row a case), run.json (what made them) and
+    report.html (both on a page, with pictures). Exit status: 0 all done, 1 some case failed (the others are written),
+    2 nothing could be started.
     """
     flags = locals()
     known = Objects(bundle=bundle, centers=flags.pop("centers"), volumes=flags.pop("volumes"))

@@ -1,0 +1,23 @@
+"""What each flag of cases.csv means, in a sentence for the reader of a report."""
+
+from __future__ import annotations
+
+FLAGS = {
+    "EMPTY": "nothing was found of this label",
+    "TOUCHES_BORDER": "the label reaches the edge of the image: it is cut off there",
+    "FIELD_OF_VIEW": "the scan is wider or narrower than those that the bundle was trained on",
+    "FEW_SLICES": "an excerpt or a localizer",
+    "EMPTY_INITIAL": "there was no contour to refine: the result is the bundle's own",
+    "GREY_PICTURE": "a picture without colours for a bundle that was trained on colours",
+    "COLOURED_PICTURE": "a picture with colours for a bundle of grey pictures, which sees its luminance",
+    "CENTER_ON_BACKGROUND": "a centre was given where the network sees no object",
+    "STAR_CHANGED": "the star about its centre is far from what the network sees",
+    "MODALITY": "the header names this modality, and the bundle takes another",
+    "TILTED": "the gantry was tilted, and the network saw the slices as if they lay above one another",
+    "HU_RANGE": "hardly Hounsfield units: almost no voxel has the value of air",
+}
+
+
+def meaning(flag: str) -> str:
+    """Of EMPTY:kidney that of EMPTY; empty for a flag of a later version."""
+    return FLAGS.get(flag.partition(":")[0], "")
