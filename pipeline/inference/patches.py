@@ -27,7 +27,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import CaseError
+from pipeline.inference.roads import Intensity, Network, Part, placed
+from pipeline.io.orientation import canonical_order
 from pipeline.io.resample import resize_matrix
+from pipeline.io.volume import Volume
 
 SLAB = 8  # slices of the volume that are handled at once
 WIDEST = 1024  # voxels of the network's grid along one axis: 2 m at 2 mm
@@ -132,6 +135,23 @@ class VolumePatchInferer(Inferer):
         whole = torch.cat([grid.to_volume(logits, slices) for slices in grid.slabs()], dim=-1)[None]
         # a MetaTensor comes back as one, with the geometry that the bundle's Invertd and SaveImaged need
         return convert_to_dst_type(whole, inputs)[0]
+
+    def parts(
+        self, image: Volume, network: Network, *, intensity: Intensity, device: torch.device, everywhere: bool
+    ) -> Iterator[Part]:
+        """As roads.Road says, the slices that are handled at once."""
+        order, flips = canonical_order(image)
+        scan = image.array.transpose(order)
+        grid = self.grid(scan.shape, [image.spacing_mm[axis] for axis in order], flips=flips, device=device)
+
+        def scaled(slices: range) -> Tensor:
+            slab = torch.from_numpy(scan[None, :, :, slices.start : slices.stop].astype(np.float32)).to(device)
+            return torch.as_tensor(intensity({"image": slab})["image"]).as_subclass(Tensor)
+
+        logits = self.tiled(grid.to_network((slices, scaled(slices)) for slices in grid.slabs()), network)
+        for slices in grid.slabs():
+            if everywhere or len(logits) > 1 or bool((grid.along_s(logits, slices) > 0).any()):
+                yield placed(grid.to_volume(logits, slices), order, slices)
 
     def grid(
         self,

@@ -12,7 +12,7 @@ sum to one and have no negative entry: a network that is sure of the whole pictu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from monai.utils import convert_to_dst_type
 from torch import Tensor
 
 from pipeline.errors import InputError
+from pipeline.inference.roads import Intensity, Network, Part
 from pipeline.io.channels import unit_values, with_channels
 from pipeline.io.resample import resize_matrix
+from pipeline.io.volume import Volume
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
@@ -51,6 +53,14 @@ class PictureInferer(Inferer):
         logits = network(stretched(pictures, (self.size, self.size)), *args, **kwargs)
         # a MetaTensor comes back as one, with the file name that the bundle's SaveImaged needs
         return convert_to_dst_type(stretched(logits, (pictures.shape[2], pictures.shape[3])), inputs)[0]
+
+    def parts(
+        self, image: Volume, network: Network, *, intensity: Intensity, device: torch.device, everywhere: bool
+    ) -> Iterator[Part]:
+        """As roads.Road says: the picture is one part."""
+        picture = torch.from_numpy(image.array).movedim(-1, 0).contiguous().to(device)  # rounds as in MONAI's engine
+        scaled = torch.as_tensor(intensity({"image": picture})["image"]).as_subclass(Tensor)
+        yield (slice(None), slice(None)), self(scaled[None], network)[0]
 
 
 def stretched(pictures: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
 from pipeline.inference.devices import chosen_device
-from pipeline.inference.export import label_volume
+from pipeline.inference.ensemble import Ensemble
+from pipeline.inference.export import label_volume, probabilities_beside, whole_logits
+from pipeline.inference.flips import mirrored
 from pipeline.inference.instances import InstanceInferer, picture_objects
-from pipeline.inference.patches import VolumePatchInferer
-from pipeline.inference.pictures import PictureInferer
+from pipeline.inference.loading import LOGITS, built, described, integrate_by
 from pipeline.inference.priors import Centers, ObjectPrior, Volumes
 from pipeline.inference.quality import column_word
 from pipeline.inference.refine import Evolution, evolve, from_mask, from_regressor, object_mask, strangers
+from pipeline.inference.roads import Intensity, Road
 from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.inference.trajectory import Recorder, Trajectory
-from pipeline.inference.whole import picture_logits, volume_logits
 from pipeline.io.channels import is_coloured, unit_values, with_channels
-from pipeline.io.segments import Segment, segments_of
+from pipeline.io.segments import Segment
 from pipeline.io.volume import Volume
 from pipeline.ode.adaptive import StepLimitError
-from pipeline.ode.solve import Solver
 
 # flags of a result
 EMPTY_INITIAL = "EMPTY_INITIAL"  # the initial mask was empty, the bundle's own contour took its place
@@ -69,6 +65,8 @@ class Segmentation:
     trajectory: how the contour evolved, if that was asked for and there was a contour. flags: see above.
     centers, volumes: as in Prompt, those that were used, whether given or predicted.
     objects: uint16, numbered from 1, in bundles that tell the objects of their only label apart.
+    probabilities: uint16, (*spatial, labels), 65535 for 1, if they were asked for; the network's own, before a prior on
+        whole objects. The background is what the labels leave.
     """
 
     labels: Volume
@@ -78,6 +76,7 @@ class Segmentation:
     centers: Centers = field(default_factory=dict)
     volumes: Volumes = field(default_factory=dict)
     objects: Volume | None = None
+    probabilities: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,12 +87,15 @@ class Segmenter:
     prior: what holds for whole objects on the image's own grid, whether asked for or not.
     channels: of the image that the network takes. names: label value -> name; segments: -> its codes and colour.
     field_of_view_mm: in-plane width of the scans that training covered, None if it does not matter.
-    weights_sha256: of the file, for the record of a run.
+    mirror_axes: spatial axes along which the network takes mirrored images for images of its kind.
+    gives: the format of what the network gives; of "logits" probabilities can be made.
+    weights_sha256: of the file, for the record of a run; of several files one after the other.
+    tta: average over mirror images (flips.py). probabilities: keep them in every Segmentation.
     """
 
     network: nn.Module
-    inferer: AxialSliceInferer | VolumePatchInferer | PictureInferer | InstanceInferer
-    intensity: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    inferer: Road | InstanceInferer
+    intensity: Intensity
     device: torch.device
     name: str
     version: str
@@ -103,27 +105,43 @@ class Segmenter:
     segments: Mapping[int, Segment]
     modality: str
     field_of_view_mm: tuple[float, float] | None
+    mirror_axes: tuple[int, ...]
+    gives: str
     prior: ObjectPrior = field(default_factory=ObjectPrior)
+    tta: bool = False
+    probabilities: bool = False
 
     @classmethod
     def from_bundle(
-        cls, bundle: str | Path, *, device: str = "auto", solver: Mapping[str, Any] | None = None
+        cls,
+        bundle: str | Path,
+        *,
+        device: str = "auto",
+        solver: Mapping[str, Any] | None = None,
+        tta: bool = False,
+        probabilities: bool = False,
+        weights: Sequence[str | Path] = (),
     ) -> Segmenter:
         """Load a bundle by name or folder.
 
         solver: fields of ode.solve.Solver that shall differ from the bundle's, {"method": "rk4", "steps": 4}.
-        InputError: no such bundle, a damaged or incomplete one, no such device, or a solver where none is used.
+        tta, probabilities: as above.
+        weights: files in place of the bundle's own; of several, as of a cross-validation's folds, the outputs' mean.
+        InputError: no such bundle, a damaged or incomplete one, no such device, a solver where none is used, mirrors or
+        probabilities of a bundle that has none.
         """
         root = Path(roots.bundle(bundle))
         where = chosen_device(device)
+        chosen = {"device": where, "tta": tta, "probabilities": probabilities}
         try:
-            segmenter = cls(**_described(root), **_built(root, where), device=where)
+            segmenter = cls(**described(root), **built(root, where, [Path(file) for file in weights]), **chosen)
         except KeyError as error:
             raise InputError(
                 f"{root} does not say {error}: its metadata.json or inference.yaml is not of evoseg's kind; "
                 "run it by `python -m monai.bundle run`"
             ) from error
-        _integrate_by(segmenter.network, solver or {}, segmenter.name)
+        segmenter._check()
+        integrate_by(segmenter.network, solver or {}, segmenter.name)
         return segmenter
 
     @property
@@ -168,37 +186,68 @@ class Segmenter:
         except StepLimitError as error:
             raise CaseError("STEP_LIMIT", f"{error}; on the command line: --solver midpoint --steps 2") from error
 
+    def _check(self) -> None:
+        """InputError: what is asked for cannot be had of this network."""
+        if isinstance(self.inferer, InstanceInferer) and isinstance(self.network, Ensemble):
+            raise InputError(
+                f"{self.name} numbers objects by values that each network chooses: give one file of weights"
+            )
+        if self.tta and not self.mirror_axes:
+            raise InputError(
+                f"{self.name} was not trained for mirrored images, their mean would be wrong: leave out --tta"
+            )
+        if self.probabilities and self.gives != LOGITS:
+            raise InputError(
+                f"{self.name} gives {self.gives.replace('_', ' ')}, no probabilities: leave out --save-probabilities"
+            )
+
     def _segmented(self, image: Volume, prompt: Prompt) -> Segmentation:
-        road: dict[str, Any] = {"intensity": self.intensity, "device": self.device}
         flags: tuple[str, ...] = ()
-        if isinstance(self.inferer, InstanceInferer):
-            if prompt.centers or prompt.volumes:
-                raise CaseError("BAD_OBJECT", f"{self.name} finds objects by itself: leave out centres and volumes")
-            values = with_channels(unit_values(image.array), self.channels)
-            objects = Volume(picture_objects(values, self.network, inferer=self.inferer, **road), image.affine)
-            return Segmentation(Volume((objects.array > 0).astype(np.uint8), image.affine), self.names, objects=objects)
-        if isinstance(self.inferer, PictureInferer):
+        if self.spatial_dims == 2:
             values = unit_values(image.array)
-            logits = picture_logits(with_channels(values, self.channels), self.network, inferer=self.inferer, **road)
             if is_coloured(values) != (self.channels == 3):
                 flags = (GREY_PICTURE if self.channels == 3 else COLOURED_PICTURE,)
-        elif prompt.centers or prompt.volumes or self.prior.star_shaped:
-            logits = volume_logits(image, self.network, inferer=self.inferer, **road)
-        else:
-            return Segmentation(label_volume(image, self.network, inferer=self.inferer, **road), self.names)
-        shaped = self.prior(logits, prompt.centers, prompt.volumes)
-        return Segmentation(
-            labels=Volume(shaped.labels.numpy(), image.affine),
-            names=self.names,
-            flags=flags + tuple(f"{flag}:{column_word(self.names[label])}" for flag, label in shaped.flags),
-            centers=shaped.centers,
-            volumes=prompt.volumes,
+            image = Volume(with_channels(values, self.channels), image.affine)
+        if isinstance(self.inferer, InstanceInferer):
+            return self._numbered(image, self.inferer, prompt)
+        shaped = bool(prompt.centers or prompt.volumes or self.prior.star_shaped)
+        parts = self.inferer.parts(
+            image,
+            mirrored(self.network, self.mirror_axes if self.tta else ()),
+            intensity=self.intensity,
+            device=self.device,
+            everywhere=shaped or self.probabilities,
         )
+        chances = None
+        if self.probabilities:
+            chances = Volume(np.zeros((*image.spatial_shape, len(self.names)), np.uint16, order="F"), image.affine)
+            parts = probabilities_beside(parts, chances.array)
+        if not shaped:
+            return Segmentation(label_volume(image, parts), self.names, flags=flags, probabilities=chances)
+        found = self.prior(whole_logits(image, parts), prompt.centers, prompt.volumes)
+        return Segmentation(
+            labels=Volume(found.labels.numpy(), image.affine),
+            names=self.names,
+            flags=flags + tuple(f"{flag}:{column_word(self.names[label])}" for flag, label in found.flags),
+            centers=found.centers,
+            volumes=prompt.volumes,
+            probabilities=chances,
+        )
+
+    def _numbered(self, picture: Volume, inferer: InstanceInferer, prompt: Prompt) -> Segmentation:
+        if prompt.centers or prompt.volumes:
+            raise CaseError("BAD_OBJECT", f"{self.name} finds objects by itself: leave out centres and volumes")
+        road = {"intensity": self.intensity, "inferer": inferer, "device": self.device}
+        objects = Volume(picture_objects(picture.array, self.network, **road), picture.affine)
+        labels = Volume((objects.array > 0).astype(np.uint8), picture.affine)
+        return Segmentation(labels, self.names, objects=objects)
 
     def _evolved(self, image: Volume, prompt: Prompt | None, trajectory: bool) -> Segmentation:
         evolution = self.evolution
         if evolution is None or not isinstance(self.inferer, AxialSliceInferer):
             raise InputError(f"{self.name} evolves no contour: choose a bundle of contour evolution")
+        if self.tta or self.probabilities:
+            raise InputError("a contour that evolves is one, without mirrors and probabilities: leave out one of them")
         if prompt is not None and (prompt.centers or prompt.volumes):
             raise CaseError("BAD_OBJECT", "a contour that evolves keeps no centre or volume: leave out one of them")
         slabs = AxialSlabs(image, intensity=self.intensity, inferer=self.inferer, device=self.device)
@@ -227,69 +276,3 @@ class Segmenter:
 
 def _keep_within_px(prompt: Prompt, pixel_mm: float) -> float:
     return 1.0 if prompt.keep_within_mm is None else prompt.keep_within_mm / pixel_mm
-
-
-def _described(root: Path) -> dict[str, Any]:
-    """What metadata.json says."""
-    metadata = roots.metadata(root)
-    formats = metadata["network_data_format"]
-    names = {int(k): v for k, v in formats["outputs"]["pred"]["channel_def"].items() if int(k) > 0}
-    image = formats["inputs"]["image"]
-    field_of_view = image.get("field_of_view_mm")
-    return {
-        "name": root.name,
-        "version": metadata["version"],
-        "channels": image["num_channels"],
-        "names": names,
-        "segments": segments_of(names, metadata.get("segments", {})),
-        "modality": image["modality"],
-        "field_of_view_mm": tuple(map(float, field_of_view)) if field_of_view else None,
-    }
-
-
-def _built(root: Path, device: torch.device) -> dict[str, Any]:
-    """What inference.yaml builds, the network with its weights."""
-    parser, weights = _parse(root / "configs" / "inference.yaml"), root / "models" / "model.pt"
-    network = parser.get_parsed_content("network_def")
-    _load(weights, network)
-    return {
-        "network": network.to(device).eval().requires_grad_(False),
-        "inferer": parser.get_parsed_content("inferer"),
-        "intensity": parser.get_parsed_content("intensity"),
-        "prior": parser.get_parsed_content("prior") if "prior" in parser else ObjectPrior(),
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-    }
-
-
-def _load(weights: Path, network: nn.Module) -> None:
-    """The weights into the network, cast to its type. InputError: not there, damaged, or of another network."""
-    if not weights.is_file():
-        raise InputError(f"{weights} is missing: the bundle has no trained weights; train it or fetch the whole bundle")
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise InputError(f"{weights} cannot be read as weights: fetch the bundle again, whole") from error
-    try:
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"{weights} do not fit the network of inference.yaml: they are of another version") from error
-
-
-def _integrate_by(network: nn.Module, fields: Mapping[str, Any], name: str) -> None:
-    """Change these fields of every solver in the network. InputError: there is none, or a value against its rule."""
-    solved: list[Any] = [part for part in network.modules() if isinstance(getattr(part, "solver", None), Solver)]
-    if fields and not solved:
-        raise InputError(f"{name} solves no differential equation: leave out --solver and --steps")
-    for part in solved:
-        part.solver = replace(part.solver, **fields)
-        if "steps" in fields and part.solver.method == "dopri5":
-            raise InputError(f"{name} is solved by dopri5, which chooses its own steps: name a --solver for --steps")
-
-
-def _parse(config: Path) -> ConfigParser:
-    parser = ConfigParser()
-    with warnings.catch_warnings():  # MONAI warns that configs are code; the command line says so where it matters
-        warnings.simplefilter("ignore", UserWarning)
-        parser.read_config(str(config))
-        parser.parse(True)
-    return parser

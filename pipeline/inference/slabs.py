@@ -1,22 +1,25 @@
 """The axial slices of a volume as a network wants them, a few at a time: no array of the volume's size is made.
 
-Axis order and flips are folded into views and matrices (slices.SquareGrid), so that no voxel is moved for orientation.
+Axis order and flips are folded into views and matrices (square_grid.SquareGrid): no voxel is moved for orientation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.inference.slices import AxialSliceInferer, square_grid
+from pipeline.inference.roads import Intensity
+from pipeline.inference.square_grid import square_grid
 from pipeline.io.orientation import canonical_order
 from pipeline.io.volume import Volume
 
-Intensity = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+if TYPE_CHECKING:
+    from pipeline.inference.slices import AxialSliceInferer
 
 
 class AxialSlabs:

@@ -1,19 +1,8 @@
-r"""A 2-D network on a volume: axial slices go to the network's square grid, distance maps come back to the volume's.
-
-A slice of X x Y pixels is centred in a square with the field of view of its longer side, filled with air, and resampled
-to size x size. With the matrices of io/resample.py restricted to the columns where the slice lies (A along X, B along
-Y) and p the value of air, padding and resampling are one product, because the rows of the whole matrix sum to one:
-
-    I_net = p + A (I - p) B^T            phi = C phi_net D^T                                                (1)
-
-Only the sign of phi decides, the rows of C and D are non-negative, and so a slice whose phi_net has no positive value
-cannot have one on the volume's grid either: it is not resampled at all.
-"""
+"""A 2-D network on a volume: axial slices go to the network's square grid, distance maps come back to the volume's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -22,51 +11,10 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from pipeline.io.resample import resize_matrix
-
-
-class SquareGrid:
-    """The two maps (1) between slices of one shape and the network's grid.
-
-    shape: (X, Y) of the slice; spacing: of its pixels (any unit), so that a field of non-square pixels stays
-    undistorted.
-    flips: axes along which the slice runs against the network's convention; they are folded into the matrices, so a
-        flip costs nothing.
-    """
-
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        size: int,
-        *,
-        spacing: tuple[float, float] = (1.0, 1.0),
-        flips: tuple[bool, bool] = (False, False),
-        device: torch.device | str = "cpu",
-    ) -> None:
-        field = max(n * s for n, s in zip(shape, spacing, strict=True))
-        whole = [max(n, round(field / s)) for n, s in zip(shape, spacing, strict=True)]
-        starts = [(w - n) // 2 for w, n in zip(whole, shape, strict=True)]
-        axes = list(zip(whole, starts, shape, flips, strict=True))
-        self._down = [_columns(w, size, start, n, flip).to(device) for w, start, n, flip in axes]
-        self._up = [_rows(size, w, start, n, flip).to(device) for w, start, n, flip in axes]
-
-    def to_network(self, slices: Tensor, air: float) -> Tensor:
-        """(..., X, Y) -> (..., size, size), `air` outside."""
-        return self._down[0] @ (slices - air) @ self._down[1].T + air
-
-    def to_volume(self, distances: Tensor) -> Tensor:
-        """(..., size, size) -> (..., X, Y)."""
-        return self._up[0] @ distances @ self._up[1].T
-
-
-def _columns(whole: int, size: int, start: int, n: int, flip: bool) -> Tensor:
-    matrix = torch.from_numpy(resize_matrix(whole, size))[:, start : start + n]
-    return matrix.flip(1) if flip else matrix
-
-
-def _rows(size: int, whole: int, start: int, n: int, flip: bool) -> Tensor:
-    matrix = torch.from_numpy(resize_matrix(size, whole))[start : start + n]
-    return matrix.flip(0) if flip else matrix
+from pipeline.inference.roads import Intensity, Network, Part, placed
+from pipeline.inference.slabs import AxialSlabs
+from pipeline.inference.square_grid import square_grid
+from pipeline.io.volume import Volume
 
 
 class AxialSliceInferer(Inferer):
@@ -98,6 +46,19 @@ class AxialSliceInferer(Inferer):
         # a MetaTensor comes back as one, with the geometry that the bundle's Invertd and SaveImaged need
         return convert_to_dst_type(torch.cat(maps).movedim(0, -1)[None], inputs)[0]
 
+    def parts(
+        self, image: Volume, network: Network, *, intensity: Intensity, device: torch.device, everywhere: bool
+    ) -> Iterator[Part]:
+        """As roads.Road says. A slice that is not positive anywhere on the network's grid is not on the volume's."""
+        slabs = AxialSlabs(image, intensity=intensity, inferer=self, device=device)
+        for slices, images in slabs:
+            maps = network(images)
+            if everywhere or maps.shape[1] > 1:
+                yield placed(slabs.grid.to_volume(maps).movedim(0, -1), slabs.order, slices)
+            elif found := (maps > 0).flatten(1).any(dim=1).nonzero().flatten().tolist():
+                volume = slabs.grid.to_volume(maps[found])
+                yield placed(volume.movedim(0, -1), slabs.order, [slices[k] for k in found])
+
 
 def _pixel_spacing(inputs: Tensor) -> tuple[float, float]:
     if not isinstance(inputs, MetaTensor):
@@ -105,11 +66,3 @@ def _pixel_spacing(inputs: Tensor) -> tuple[float, float]:
     affine = inputs.affine.reshape(-1, 4, 4)[0]  # a batch of one volume has a batch of one affine
     along_x, along_y = affine[:3, :2].norm(dim=0).tolist()
     return along_x, along_y
-
-
-@lru_cache(maxsize=8)
-def square_grid(
-    shape: tuple[int, int], size: int, spacing: tuple[float, float], flips: tuple[bool, bool], device: str
-) -> SquareGrid:
-    """SquareGrid, kept: the scans of a batch share few shapes."""
-    return SquareGrid(shape, size, spacing=spacing, flips=flips, device=device)

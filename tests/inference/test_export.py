@@ -24,6 +24,11 @@ def right_half_of_what_is_bright(images):
     return torch.minimum(images, ramp)
 
 
+def labelled(image, intensity=scaled, *, everywhere=False):
+    road = {"intensity": intensity, "device": CPU, "everywhere": everywhere}
+    return label_volume(image, INFERER.parts(image, right_half_of_what_is_bright, **road))
+
+
 def ras_scan():
     """A bright block on both sides of the middle, in RAS+ order."""
     scan = np.full((24, 24, 6), -100, dtype=np.int16)
@@ -49,9 +54,7 @@ def test_labels_are_the_same_in_the_patient_for_all_48_orientations(axes, flips,
         affine[world, axis] = -1 if flip else 1
         if flip:
             scan, truth = np.flip(scan, axis), np.flip(truth, axis)
-    labels = label_volume(
-        Volume(scan, affine), right_half_of_what_is_bright, intensity=scaled, inferer=INFERER, device=CPU
-    )
+    labels = labelled(Volume(scan, affine))
     np.testing.assert_array_equal(labels.array, truth)
     assert labels.affine is affine and labels.array.dtype == np.uint8
 
@@ -68,7 +71,5 @@ def test_memory_order_and_number_type_do_not_matter(layout, expected):
         "float64": scan.astype(np.float64),
     }[layout]
     shift = (lambda s: scaled({"image": s["image"] - 100})) if layout == "uint16" else scaled
-    labels = label_volume(
-        Volume(scan, np.eye(4)), right_half_of_what_is_bright, intensity=shift, inferer=INFERER, device=CPU
-    )
+    labels = labelled(Volume(scan, np.eye(4)), shift)
     np.testing.assert_array_equal(labels.array, expected)

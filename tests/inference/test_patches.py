@@ -36,7 +36,8 @@ def inferer(**options):
 
 def labelled(array, network, affine=None, **options):
     volume = Volume(array, np.diag([2.0, 2.0, 4.0, 1.0]) if affine is None else affine)
-    return label_volume(volume, network, intensity=scaled, inferer=inferer(**options), device=CPU)
+    parts = inferer(**options).parts(volume, network, intensity=scaled, device=CPU, everywhere=False)
+    return label_volume(volume, parts)
 
 
 # --- tiles

@@ -11,10 +11,11 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from pipeline.errors import InputError
+from pipeline.inference.export import whole_logits
 from pipeline.inference.pictures import PictureChannelsd, PictureInferer, picture_files, stretched
 from pipeline.inference.priors import ObjectPrior
-from pipeline.inference.whole import picture_logits
 from pipeline.io.channels import unit_values, with_channels
+from pipeline.io.volume import Volume
 
 SIZE = 32
 INFERER = PictureInferer(size=SIZE)
@@ -32,9 +33,9 @@ def itself(pictures):
 
 
 def labels_of(picture, network=itself, channels=1, inferer=INFERER):
-    values = with_channels(unit_values(picture), channels)
-    logits = picture_logits(values, network, intensity=centred, inferer=inferer, device=CPU)
-    return ObjectPrior()(logits).labels.numpy()
+    image = Volume(with_channels(unit_values(picture), channels), np.eye(3))
+    parts = inferer.parts(image, network, intensity=centred, device=CPU, everywhere=True)
+    return ObjectPrior()(whole_logits(image, parts)).labels.numpy()
 
 
 def disc(shape):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.inference.slices import AxialSliceInferer, SquareGrid
+from pipeline.inference.slices import AxialSliceInferer
+from pipeline.inference.square_grid import SquareGrid
 from pipeline.io.resample import resize
 
 
