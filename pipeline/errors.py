@@ -64,7 +64,11 @@ CASE_CODES: dict[str, str] = {
     "TOO_MANY_OBJECTS": "more objects than a mask of 16 bits can number",
     "STEP_LIMIT": "an adaptive solver did not arrive within its steps",
     "OUT_OF_MEMORY": "the case does not fit into memory",
+    "TIMEOUT": "the case took longer than --timeout-per-case allows",
+    "WORKER_LOST": "the machine or process that had the case was lost twice",
     "NO_REFERENCE": "a DICOM result of a scan that is no DICOM series, or lacks the UIDs that it must refer to",
+    "PULL_FAILED": "a series that the PACS could not give whole",
+    "PUSH_FAILED": "a result that the PACS did not take",
     "WRITE_FAILED": "the result could not be written (disk full, no permission)",
     "INTERNAL": "an error of evoseg itself: please report it with the log",
 }

@@ -18,6 +18,10 @@ from typer.testing import CliRunner
 from pipeline.cli.app import VERBS, app, load
 from pipeline.errors import InputError
 
+# Of every verb that asks a PACS: which series, and how to reach it.
+SERIES = ("--patient-id", "--accession", "--study-date", "--modality", "--study", "--series")
+SERVER = ("--ca-bundle", "--plain-http")
+
 # verb -> its flags, as they are typed; "INPUT..." and the like are positional.
 CONTRACT: dict[str, set[str]] = {
     "segment": {
@@ -44,11 +48,19 @@ CONTRACT: dict[str, set[str]] = {
         *("DATASET", "SOURCE", "-o", "--output", "--window", "--size", "--spacing", "--label", "--folds", "--seed"),
         "--patient",
     },
-    "train": {"BUNDLE", "--data", "--set"},
+    "train": {"BUNDLE", "--data", "--set", "--overlay", "--folds"},
     "bundles": set(),
     "bundles show": {"NAME|DIR"},
     "bundles verify": {"[NAME|DIR]..."},
     "bundles export": {"NAME|DIR", "-o", "--output", "--format", "--vendored"},
+    "pacs": set(),
+    "pacs query": {"URL", *SERIES, *SERVER},
+    "pacs pull": {"URL", "-o", "--output", *SERIES, *SERVER, "--log-file", "-q", "--quiet", "-v", "--verbose"},
+    "pacs segment": {
+        *("URL", "-o", "--output", "--bundle", "--format", *SERIES, "--watch", "--no-push", "--keep-scans", "--device"),
+        *("--allow-tilt", *SERVER, "--log-file", "-q", "--quiet", "-v", "--verbose"),
+    },
+    "pacs push": {"URL", "FILE...", *SERVER, "-q", "--quiet", "-v", "--verbose"},
     "doctor": set(),
 }
 
@@ -75,6 +87,7 @@ def test_a_verb_takes_exactly_the_flags_of_the_contract(words: str) -> None:
 def test_the_verbs_are_those_of_the_contract() -> None:
     assert list(VERBS) == list(dict.fromkeys(words.split()[0] for words in CONTRACT))
     assert set(command("bundles").commands) == {"show", "verify", "export"}
+    assert set(command("pacs").commands) == {"query", "pull", "segment", "push"}
 
 
 @pytest.mark.parametrize("words", CONTRACT)
