@@ -15,7 +15,7 @@ from pipeline.io.dicom_seg import is_segmentation, read_segmentation
 from pipeline.io.discover import Case, find_cases, read_case
 from pipeline.io.nearest import nearest, on_one_lattice
 from pipeline.io.volume import Volume
-from pipeline.io.write import OVERLAYS, TRAJECTORIES
+from pipeline.io.write import BESIDE_LABELS
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,12 @@ def find_pairs(predictions: Path, references: Path, *, out: Path | None = None) 
 def maps_by_id(folder: Path, *, out: Path | None = None) -> dict[str, Case]:
     """The maps of a folder by the name of their case: the path below it without suffix and ending (_label, _seg, ...).
 
-    Contours drawn over scans, trajectories and, of an evaluation in the folder `out`, its plots are passed over.
+    What a run leaves beside its labels (contours over scans, probabilities, ...) and, of an evaluation in the folder
+    `out`, its plots are passed over.
     InputError: nothing there, two files for one case.
     """
     found: dict[str, Case] = {}
-    drawn = {(folder / OVERLAYS).resolve(), (folder / TRAJECTORIES).resolve()}
+    drawn = {(folder / name).resolve() for name in BESIDE_LABELS}
     drawn |= {(out / PLOTS).resolve()} if out else set()
     for case in chain.from_iterable(_one_map_each(case, folder) for case in find_cases(folder)):
         place = case.files[0].parent.resolve()

@@ -132,7 +132,7 @@ class Segmenter:
         """
         root = Path(roots.bundle(bundle))
         where = chosen_device(device)
-        chosen = {"device": where, "tta": tta, "probabilities": probabilities}
+        chosen: dict[str, Any] = {"device": where, "tta": tta, "probabilities": probabilities}
         try:
             segmenter = cls(**described(root), **built(root, where, [Path(file) for file in weights]), **chosen)
         except KeyError as error:
@@ -237,7 +237,7 @@ class Segmenter:
     def _numbered(self, picture: Volume, inferer: InstanceInferer, prompt: Prompt) -> Segmentation:
         if prompt.centers or prompt.volumes:
             raise CaseError("BAD_OBJECT", f"{self.name} finds objects by itself: leave out centres and volumes")
-        road = {"intensity": self.intensity, "inferer": inferer, "device": self.device}
+        road: dict[str, Any] = {"intensity": self.intensity, "inferer": inferer, "device": self.device}
         objects = Volume(picture_objects(picture.array, self.network, **road), picture.affine)
         labels = Volume((objects.array > 0).astype(np.uint8), picture.affine)
         return Segmentation(labels, self.names, objects=objects)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.inference.object_table import OBJECTS_FILE
 from pipeline.io.discover import Case
-from pipeline.io.write import OVERLAYS, RTSTRUCT_SUFFIX, SEG_SUFFIX, TRAJECTORIES
+from pipeline.io.write import OVERLAYS, PER_LABEL, PROBABILITIES, RTSTRUCT_SUFFIX, SEG_SUFFIX, TRAJECTORIES
 
 
 class Format(StrEnum):
@@ -43,21 +45,36 @@ class Targets:
     """Where one case goes: its labels in every format; of a volume their contours over the scan too.
 
     trajectory: the folder of the contour on its way. objects: the table of all cases, to which it adds its objects.
+    per_label: label -> the map of it alone. probabilities: see io/write.py.
+    stale: what a run with other flags may have left, which would not belong to the labels any more.
     """
 
     labels: tuple[Path, ...]
     overlay: Path | None = None
     trajectory: Path | None = None
     objects: Path | None = None
+    per_label: Mapping[int, Path] = field(default_factory=dict)
+    probabilities: tuple[Path, ...] = ()
+    stale: tuple[Path, ...] = ()
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """What a finished case has, whole; the pictures may be missing."""
+        return (*self.labels, *self.per_label.values(), *self.probabilities)
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        return (*self.labels, *(path for path in (self.overlay, self.trajectory) if path))
+        return (*self.results, *(path for path in (self.overlay, self.trajectory) if path))
 
     def remove(self) -> None:
-        for path in (*self.labels, *([self.overlay] if self.overlay else [])):
+        for path in (*self.results, *([self.overlay] if self.overlay else [])):
             path.unlink(missing_ok=True)
+        self.remove_stale()
         self.remove_trajectory()
+
+    def remove_stale(self) -> None:
+        for path in self.stale:
+            path.unlink(missing_ok=True)
 
     def remove_trajectory(self) -> None:
         """Its files, and the folder if nothing is left: that of case a/b lies inside that of case a."""
@@ -69,6 +86,30 @@ class Targets:
                 self.trajectory.rmdir()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What is written of each case beside its labels, which names: label value -> name.
+
+    per_label: `per_label`/<id>/<name>.nii.gz, or .png of a picture, for every label: 1 where it is.
+    probabilities: `probabilities`/<id>.nii.gz, of a picture `probabilities`/<id>/<name>.png for every label.
+    In folders of their own, because `evoseg evaluate` and others take what lies beside labels for labels.
+    """
+
+    names: Mapping[int, str]
+    per_label: bool = False
+    probabilities: bool = False
+
+    def below(self, out: Path, case: str, *, suffix: str) -> dict[str, Any]:
+        """The fields of Targets that these are; suffix: of the labels."""
+        files = {label: f"{_file_word(name) or label}{suffix}" for label, name in self.names.items()}
+        maps = {label: out / PER_LABEL / case / file for label, file in files.items()}
+        of_labels = tuple(out / PROBABILITIES / case / file for file in files.values())
+        chances = of_labels if suffix == Format.PNG.suffix else (out / PROBABILITIES / f"{case}{suffix}",)
+        asked = {"per_label": maps if self.per_label else {}, "probabilities": chances if self.probabilities else ()}
+        unasked = (*(() if self.per_label else maps.values()), *(() if self.probabilities else chances))
+        return {**asked, "stale": unasked}
+
+
 def targets_below(
     out: Path,
     cases: Sequence[Case],
@@ -77,11 +118,13 @@ def targets_below(
     spatial_dims: int,
     formats: Sequence[Format] = (),
     objects: bool = False,
+    beside: Beside | None = None,
 ) -> dict[str, Targets]:
     """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its pictures.
 
     read: case id -> all that is read for it; nothing of that is replaced.
     objects: whether the bundle numbers objects: they have a table, and their outlines are drawn over the picture.
+    beside: what is written beside the labels. None: nothing.
     spatial_dims: 2 where the bundle segments pictures, whose labels are PNG; 3 for volumes: NIfTI. A case of the other
     kind is refused by the bundle and has no result. Raises InputError where a format cannot hold the labels, an id
     leads out of `out`, two cases share a file, or a result would replace an input.
@@ -99,7 +142,8 @@ def targets_below(
         labels = tuple(out / f"{case.id}{suffix}" for suffix in suffixes)
         overlay = out / OVERLAYS / f"{case.id}.png" if spatial_dims == 3 or objects else None
         trajectory = out / TRAJECTORIES / case.id if spatial_dims == 3 else None
-        targets[case.id] = Targets(labels, overlay, trajectory, out / OBJECTS_FILE if objects else None)
+        more = beside.below(out, case.id, suffix=possible[0].suffix) if beside else {}
+        targets[case.id] = Targets(labels, overlay, trajectory, out / OBJECTS_FILE if objects else None, **more)
         for path in targets[case.id].paths:
             whole = path.resolve()
             folded = Path(str(whole).casefold())  # to some file systems A.png and a.png are one file
@@ -118,6 +162,11 @@ def refuse_existing(paths: Iterable[Path]) -> None:
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise InputError(f"{there[0]}{more} exists already: --resume keeps finished cases, --overwrite replaces them")
+
+
+def _file_word(name: str) -> str:
+    """A label's name as the name of a file, on any system."""
+    return re.sub(r"[^\w+-]+", "_", name).strip("_")
 
 
 def source_of(case: Case) -> str:

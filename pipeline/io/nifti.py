@@ -65,10 +65,30 @@ def read_nifti(file: str | Path, *, allow_shear: bool = False) -> Volume:
     return Volume(array, affine)
 
 
-def write_nifti(path: Path, volume: Volume, *, source: Path | None = None, time_step: float | None = None) -> None:
+def check_nifti(file: str | Path) -> None:
+    """Read a file of any number of axes to its end, a piece at a time. CaseError: UNREADABLE, TRUNCATED."""
+    path = Path(file)
+    with reading(path), path.open("rb") as raw:
+        stream = _unpacked(raw)
+        try:
+            header = _read_header(stream, path)
+            stream.seek(header.get_data_offset())
+            size, count = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize, 0
+            while piece := stream.read(1 << 20):
+                count += len(piece)
+        except (BadGzipFile, _DEFLATE_ERROR) as error:
+            raise truncated(path, str(error)) from error
+    if count < size:
+        raise truncated(path, f"its header promises {size} bytes of voxels, {count} follow")
+
+
+def write_nifti(
+    path: Path, volume: Volume, *, source: Path | None = None, time_step: float | None = None, unit: float = 1.0
+) -> None:
     """Write `volume` (three spatial axes, a channel or none), whole or not at all; equal input gives equal bytes.
 
-    time_step: the channel is a time that grows by this, without a unit.
+    time_step: the channel is a time that grows by this, without a unit. unit: what 1 in the array stands for; readers
+    give the product (the header's scl_slope).
 
     With the NIfTI file `source` that it belongs to, the file has the source's sform, qform, codes, pixdim and units, so
     the affine is equal bit for bit. Without, sform and qform are set from the affine, rounded to float32 by the format.
@@ -84,7 +104,7 @@ def write_nifti(path: Path, volume: Volume, *, source: Path | None = None, time_
     if time_step is not None:
         header["pixdim"][4] = time_step
     header.set_data_offset(header.single_vox_offset)
-    header.set_slope_inter(1, 0)
+    header.set_slope_inter(unit, 0)
     voxels = np.asfortranarray(array).reshape(-1, order="F")
     with whole_file(path) as part, part.open("wb") as raw:
         if not path.name.lower().endswith(".gz"):

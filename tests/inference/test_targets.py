@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inference.targets import Format, Targets, source_of, targets_below
+from pipeline.inference.targets import Beside, Format, Targets, source_of, targets_below
 from pipeline.io.discover import Case
 
 
@@ -86,3 +86,34 @@ def test_a_format_that_cannot_hold_the_labels_is_refused(tmp_path: Path, spatial
 
 def test_a_series_is_named_by_its_folder(tmp_path: Path) -> None:
     assert source_of(Case("s", "dicom", (tmp_path / "s/1.dcm", tmp_path / "s/2.dcm"))) == str(tmp_path / "s")
+
+
+NAMES = {1: "left kidney", 3: "tumour/cyst"}
+
+
+def test_what_lies_beside_the_labels_has_folders_of_its_own(tmp_path: Path) -> None:
+    out, beside = tmp_path / "out", Beside(names=NAMES, per_label=True, probabilities=True)
+    volume = below(out, case("sub/a", tmp_path / "a"), beside=beside)["sub/a"]
+    files = ("left_kidney", "tumour_cyst")
+    assert volume.per_label == dict(zip(NAMES, (out / f"per_label/sub/a/{f}.nii.gz" for f in files), strict=True))
+    assert volume.probabilities == (out / "probabilities/sub/a.nii.gz",) and volume.stale == ()
+    assert volume.results == (*volume.labels, *volume.per_label.values(), *volume.probabilities)
+    assert set(volume.results) < set(volume.paths)
+    picture = below(out, case("a", tmp_path / "a"), beside=beside, spatial_dims=2)["a"]
+    assert picture.probabilities == tuple(out / f"probabilities/a/{f}.png" for f in files)
+
+
+def test_what_a_run_with_other_flags_has_left_beside_the_labels_is_removed(tmp_path: Path) -> None:
+    before = below(tmp_path, case("a", tmp_path / "x"), beside=Beside(names=NAMES, per_label=True))["a"]
+    for path in before.results:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    now = below(tmp_path, case("a", tmp_path / "x"), beside=Beside(names=NAMES))["a"]
+    assert now.results == now.labels and set(before.per_label.values()) < set(now.stale)
+    now.remove_stale()
+    assert [path.exists() for path in before.results] == [True, False, False]
+
+
+def test_two_labels_that_would_share_a_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="would replace"):
+        below(tmp_path, case("a", tmp_path / "x"), beside=Beside(names={1: "a b", 2: "A/b"}, per_label=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from pipeline.errors import CaseError, InputError
 from pipeline.io.discover import Case, read_case
 from pipeline.io.volume import Volume
-from pipeline.io.write import check_writable, read_back, write_labels
+from pipeline.io.write import check_writable, read_back, write_labels, write_per_label, write_probabilities
 
 LABELS = np.random.default_rng(0).integers(0, 4, (5, 6, 7))
 
@@ -81,3 +82,34 @@ def test_dicom_results_need_an_author(tmp_path, labelled_series):
     case = labelled_series()
     with pytest.raises(InputError, match="by whom"):
         write_labels(tmp_path / "a.seg.dcm", read_case(case), source=case)
+
+
+def test_each_label_has_a_map_of_its_own(tmp_path):
+    paths = {1: tmp_path / "one.nii.gz", 3: tmp_path / "deep" / "three.nii.gz"}
+    write_per_label(paths, Volume(LABELS, np.diag([2.0, 3, 4, 1])))
+    for label, path in paths.items():
+        back = read_case(Case("a", "nifti", (path,)))
+        assert np.array_equal(back.array, label == LABELS) and back.array.dtype == np.uint8
+        assert back.spacing_mm == (2.0, 3.0, 4.0)
+
+
+def test_probabilities_of_a_volume_are_read_as_such_by_others_and_can_be_checked(tmp_path):
+    array, path = np.random.default_rng(0).integers(0, 65536, (3, 4, 5, 2)).astype(np.uint16), tmp_path / "p.nii.gz"
+    write_probabilities([path], Volume(array, np.diag([1.0, 2, 3, 1])))
+    seen = nib.load(path)
+    assert seen.shape == (3, 4, 5, 2) and seen.get_data_dtype() == np.uint16
+    np.testing.assert_allclose(seen.get_fdata(), array / 65535, atol=1e-7)
+    read_back(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CaseError) as caught:
+        read_back(path)
+    assert caught.value.code == "TRUNCATED"
+
+
+def test_probabilities_of_a_picture_keep_their_16_bits_even_if_all_are_small(tmp_path):
+    paths = [tmp_path / "1.png", tmp_path / "2.png"]
+    array = np.array([[[3, 200], [0, 65535]]], np.uint16)
+    write_probabilities(paths, Volume(array, np.eye(3)))
+    for k, path in enumerate(paths):
+        back = read_case(Case("a", "image", (path,))).array
+        assert back.dtype == np.uint16 and np.array_equal(back, array[..., k])
