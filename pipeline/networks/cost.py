@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.errors import InputError
+from pipeline.networks.node_unet import NodeUNet
 from pipeline.ode.blocks import ODEBlock
 
 TOLERANCE = 0.05
@@ -43,6 +44,7 @@ def cost(network: nn.Module, size: Sequence[int]) -> Cost:
     device = next(network.parameters()).device
     image = torch.rand(1, *size, generator=torch.Generator().manual_seed(0)).to(device)
     fields = [part.field for part in network.modules() if isinstance(part, ODEBlock)]
+    fields += [part.unet for part in network.modules() if isinstance(part, NodeUNet)]
     hooks = [field.register_forward_hook(count) for field in fields]
     training, counter = network.training, FlopCounterMode(display=False)
     try:

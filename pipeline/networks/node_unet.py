@@ -63,8 +63,22 @@ class NodeUNet(nn.Module):
 
     def forward(self, y: Tensor, counts: Counts | None = None) -> Tensor:
         """y(1); `counts` receives the evaluations of f. StepLimitError: dopri5 that does not arrive."""
-        return integrate(self.field, y, self.solver, counts=counts)
+        return integrate(_Field(self), y, self.solver, counts=counts)
 
     def trajectory(self, y: Tensor) -> tuple[list[float], Tensor]:
         """The times of the solver's grid and the states at them, (times, B, channels, *spatial)."""
         return trajectory(self.field, y, self.solver)
+
+
+class _Field(nn.Module):
+    """`field` as a module, which the adjoint asks for its weights; made anew, so that the flow's own keep their names.
+
+    It holds the flow and not the U-Net, so that whoever replaces `field` is heard.
+    """
+
+    def __init__(self, flow: NodeUNet) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, t: float, y: Tensor) -> Tensor:
+        return self.flow.field(t, y)
