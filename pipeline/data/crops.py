@@ -1,6 +1,6 @@
-"""Crops of one size from pictures of any size, the distance maps that they are taught by, and what of them is picture.
+"""Crops of one size from pictures of any size, the distance maps that teach them, and what of them is picture.
 
-A crop that is larger than its picture holds all of it; the rest is padded and marked as not counting (losses/masked.py).
+A crop larger than its picture holds all of it; the rest is padded and marked as not counting (losses/masked.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.numerics.signed_distance import signed_distance
 
 
 class SignedDistanced(MapTransform):
-    """Adds `distance`, the signed distance of the first key's mask (1, H, W), in pixels (numerics/signed_distance.py)."""
+    """Adds `distance`, the signed distance of the first key's mask (1, H, W), in pixels."""
 
     def __init__(self, keys: KeysCollection, distance: str = "distance") -> None:
         super().__init__(keys)

@@ -2,8 +2,8 @@ r"""Image evolution: a neural ODE turns an embedding of the image into a distanc
 
     h(0) = lambda(I),   h' = f(h, t)  for t in [0, 1],   phi = s psi(h(1)),   segmentation {phi > 0}        (1)
 
-lambda is one of the embeddings below, f a U-Net (networks/node_unet.py), psi a 1 x 1 convolution and s the half-width of
-the narrow band, the unit in which psi answers. No contour is given. f begins at zero, psi does not: an untrained
+lambda is one of the embeddings below, f a U-Net (networks/node_unet.py), psi a 1 x 1 convolution and s the half-width
+of the narrow band, the unit in which psi answers. No contour is given. f begins at zero, psi does not: an untrained
 evolution regresses phi = s psi(lambda(I)).
 
 h lives on a grid that is coarser than the image by the embedding's stride k, and psi gives k x k values for each of its
@@ -51,7 +51,7 @@ class FoldedEmbedding(nn.Module):
 
 
 class EncoderEmbedding(nn.Module):
-    """lambda of (1): EfficientNet-lite's features at strides 4, 8, ..., each by a 1 x 1 convolution, summed at stride 4.
+    """lambda of (1): EfficientNet-lite's features at strides 4, 8, ..., by 1 x 1 convolutions, summed at stride 4.
 
     Image (B, in_channels, H, W), -1 ... 1. encoder, levels: as in EfficientNetLite, levels from 2 on; call
     `embedding.encoder.load_imagenet()` before training. channels: of h, a multiple of 8 (GroupNorm).

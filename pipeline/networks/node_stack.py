@@ -4,8 +4,8 @@ r"""NodeStack: neural ODEs one after the other, each followed by squeeze and exc
     B: z' = f(z, t) for t in [0, 1],   f = conv1(L(conv3, grouped)(G(conv1)(z, t)))                         (2)
     phi = s conv1(A(z)),   enlarged to the image;   segmentation {phi > 0}                                  (3)
 
-fold_4 takes blocks of 4 x 4 pixels for channels (exact). The first stage works at stride 4, the others at stride 8, each
-from the third on dilated twice as far as the one before, as in DeepLabV3. N and G are GroupNorm and GELU; L is
+fold_4 takes blocks of 4 x 4 pixels for channels (exact). The first stage works at stride 4, the others at stride 8,
+each from the third on dilated twice as far as the one before, as in DeepLabV3. N and G are GroupNorm and GELU; L is
 LayerNorm, over all channels and pixels of a sample, and GELU: GroupNorm where a convolution has no groups, LayerNorm
 where it has some. Time is one more channel of f, and the last convolution of f starts at zero: an untrained B is the
 identity. E (squeeze and excitation) and A (atrous spatial pyramid pooling) are MONAI's, A with GroupNorm for BatchNorm:

@@ -1,4 +1,4 @@
-"""Crops: inside a picture, beyond it, both ways at once; the mask tells which; distances are those of the whole mask."""
+"""Crops: inside a picture, beyond it, both ways at once; the mask tells which; distances are the whole mask's."""
 
 import numpy as np
 import pytest
