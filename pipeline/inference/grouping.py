@@ -4,7 +4,7 @@ r"""From a real-valued map to numbered objects: modes of its values, components 
     modes    mean shift of the values of each blob of (1) by itself (numerics/modes.py)                     (2)
     objects  components of one blob and one mode that are somewhere three pixels thick;                     (3)
              what is thinner goes to the object beside it: a blurred edge from 4 down to 0 passes through 2 and 3
-    kept     objects of `min_area` pixels or more                                                           (4)
+    kept     objects of `min_area` pixels or more, with their holes if these are wanted                     (4)
 
 Blobs are grouped each by itself, so that an object does not depend on what lies elsewhere in the image, and a value may
 serve two objects that do not touch: a map holds apart as many as it likes, if neighbours differ. Neighbours are the
@@ -36,14 +36,19 @@ Grouping = Callable[[NDArray[np.floating]], NDArray[np.int32]]
 
 @dataclass(frozen=True, kw_only=True)
 class ModeGrouping:
-    """`group` of the only channel, as a `_target_` of configs."""
+    """`group` of the only channel, as a `_target_` of configs.
+
+    fill_holes: what one object encloses, and nothing else touches, becomes its own: the lumen of a gland.
+    """
 
     bandwidth: float = 0.9
     min_area: int = 20
+    fill_holes: bool = False
 
     def __call__(self, outputs: NDArray[np.floating]) -> NDArray[np.int32]:
         (f,) = outputs
-        return group(f, bandwidth=self.bandwidth, min_area=self.min_area)
+        objects = group(f, bandwidth=self.bandwidth, min_area=self.min_area)
+        return filled(objects) if self.fill_holes else objects
 
 
 def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20) -> NDArray[np.int32]:
@@ -70,6 +75,21 @@ def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20
     objects = np.zeros(f.shape, np.int32)
     objects.ravel()[inside] = np.where(kept, np.cumsum(kept, dtype=np.int32), 0)[own]
     return objects
+
+
+def filled(objects: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Each background component that touches one object and neither another nor the image's border goes to it."""
+    holes = label(objects == 0)[0]
+    n = int(holes.max(initial=0)) + 1
+    least, most = np.full(n, np.iinfo(np.int32).max, np.int32), np.zeros(n, np.int32)
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        for hole, beside in ((holes[one], objects[other]), (holes[other], objects[one])):
+            edge = (hole > 0) & (beside > 0)
+            np.minimum.at(least, hole[edge], beside[edge])
+            np.maximum.at(most, hole[edge], beside[edge])
+    owner = np.where(least == most, most, 0)
+    owner[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = 0
+    return np.where(objects > 0, objects, owner[holes])
 
 
 def components(keys: NDArray[np.integer | np.bool_]) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, label
 
-from pipeline.inference.grouping import Groupd, ModeGrouping, components, group
+from pipeline.inference.grouping import Groupd, ModeGrouping, components, filled, group
 from pipeline.metrics.instances import aggregated_jaccard, detections, object_pairs
 
 
@@ -44,6 +44,19 @@ def test_small_objects_go_and_a_map_without_any_gives_none():
     assert group(f, min_area=17).max() == 1 and group(f, min_area=16).max() == 2
     assert not group(np.zeros((5, 7), np.float32)).any()
     assert (group(np.full((5, 7), 2.5, np.float32)) == 1).all()  # one object up to every border
+
+
+def test_a_hole_goes_to_the_one_object_around_it_and_to_none_if_there_are_two_or_the_border() -> None:
+    objects = np.zeros((9, 20), np.int32)
+    objects[1:8, 1:8], objects[4, 4] = 1, 0  # a ring
+    objects[1:8, 9:13], objects[1:8, 13:18], objects[3:6, 11:15] = 2, 3, 0  # a hole between two
+    objects[0:4, 18:20] = 4
+    objects[0, 19] = 0  # a hole that is open to the border
+    expected = objects.copy()
+    expected[4, 4] = 1
+    np.testing.assert_array_equal(filled(objects), expected)
+    f = np.where(objects == 1, 2.0, 0)
+    assert ModeGrouping(fill_holes=True)(f[None])[4, 4] == 1 and ModeGrouping()(f[None])[4, 4] == 0
 
 
 def test_an_object_does_not_depend_on_what_lies_elsewhere():
