@@ -16,6 +16,7 @@ from pipeline.losses.dvis import (
     mumford_shah_loss,
     pair_loss,
     quantisation_loss,
+    seams,
 )
 
 SAMPLERS = [StratifiedPairs(), StratifiedPairs(window=5, dense=2, dilation=2), BalancedPairs(pixels=64), UniformPairs()]
@@ -162,3 +163,25 @@ def test_images_without_objects_and_maps_of_another_shape():
         torch.testing.assert_close(loss.detach(), torch.tensor(0.25))  # Huber's 0.3 - 0.05: background alone
     with pytest.raises(ValueError, match="alike"):
         DVISLoss()(empty, empty[:, 0])
+
+
+def test_a_seam_is_where_two_objects_are_seen_and_no_number_of_theirs_matters():
+    labels = scene()
+    expected = torch.zeros(2, 1, 12, 12, dtype=torch.bool)
+    expected[0, 0, 0:6, 4:6] = True  # 7 and 300 touch between columns 4 and 5, rows 1 to 4; a pixel beyond sees both
+    assert torch.equal(seams(labels, 1), expected)
+    assert torch.equal(seams(torch.where(labels > 0, 400 - labels, 0), 1), expected)
+    assert seams(labels, 2)[0, 0, 5, 3], "two pixels wide it reaches the third object, two rows below the first"
+
+
+def test_between_touching_objects_a_seam_asks_for_background_and_weighs_more():
+    labels = scene()
+    at_seam = seams(labels, 1)
+    f = torch.where((labels > 0) & ~at_seam, 2.0, 0.0)
+    only_binary = {"pair": 0.0, "mumford_shah": 0.0, "quantisation": 0.0}
+    assert DVISLoss(**only_binary, seam=1, seam_weight=5.0)(f, labels) == 0
+    assert DVISLoss(**only_binary)(f, labels) > 0
+    whole = torch.where(labels > 0, 2.0, 0.0)
+    wrong, pixels = int((at_seam & (labels > 0)).sum()), labels.numel()
+    expected = 5 * wrong * (2 - 0.05) / (pixels + 4 * int(at_seam.sum()))  # Huber's loss of 2 is 2 - t / 2
+    assert DVISLoss(**only_binary, seam=1, seam_weight=5.0)(whole, labels).item() == pytest.approx(expected)
