@@ -30,6 +30,7 @@ REPORT_FILE = "report.html"
 CASES_FILE, RUN_FILE = "cases.csv", "run.json"
 OTHER_FILES = ("objects.csv", f"{OVERLAYS}/")
 PAGE = Path(__file__).with_name("page")
+DRAWN = ("ok", "flagged")  # of a case that failed there may be an older picture
 QUIET = (None, False, [], "")  # arguments that say nothing
 
 
@@ -72,7 +73,7 @@ def write_report(out: Path) -> Path:
         more=more,
         lines=_lines(cases, out),
         total=len(cases),
-        pictured=(out / OVERLAYS).is_dir(),
+        pictured=(out / OVERLAYS).is_dir() and any(row.state in DRAWN for row in cases),
         files=[CASES_FILE, RUN_FILE, *(name for name in OTHER_FILES if (out / name).exists())],
         style=style,
         script=script,
@@ -94,11 +95,11 @@ def _table(path: Path) -> list[dict[str, str]]:
 def _lines(cases: Sequence[Row], out: Path) -> Iterator[Line]:
     """The rows one by one, so that one picture at a time is in memory."""
     folder = (out / OVERLAYS).resolve()
-    thumbnails = Thumbnails(sum(row.state in ("ok", "flagged") for row in cases))
+    thumbnails = Thumbnails(sum(row.state in DRAWN for row in cases))
     for row in cases:
         drawn = (folder / f"{row.id}.png").resolve()
         picture = None
-        if row.state in ("ok", "flagged") and folder in drawn.parents:  # an id with .. leads nowhere
+        if row.state in DRAWN and folder in drawn.parents:  # an id with .. leads nowhere
             picture = thumbnails(drawn)
         yield Line(row, picture, quote(f"{OVERLAYS}/{row.id}.png") if picture else "")
 
