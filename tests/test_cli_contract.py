@@ -28,17 +28,18 @@ CONTRACT: dict[str, set[str]] = {
         *("INPUT...", "-o", "--output", "--bundle", "--format", "--device", "--series", "--resume", "--overwrite"),
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
         *("--solver", "--steps", "--trajectory", "--centers", "--volumes", "--allow-tilt", "--no-report"),
+        *("--timeout-per-case", "--jobs", "--shard", "--engine"),
     },
     "refine": {
         *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output"),
         *("--bundle", "--format", "--device", "--series", "--solver", "--steps", "--trajectory", "--resume"),
         *("--overwrite", "--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
-        *("--allow-tilt", "--no-report"),
+        *("--allow-tilt", "--no-report", "--timeout-per-case", "--jobs", "--shard", "--engine"),
     },
     "evaluate": {
         *("PREDICTIONS", "REFERENCES", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--missing"),
         *("--instances", "--saliency", "--images", "--resample-reference", "--jobs", "--resume", "-q", "--quiet", "-v"),
-        "--verbose",
+        *("--verbose", "--threshold"),
     },
     "compare": {
         *("PRED PRED...", "--reference", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--jobs"),
@@ -46,7 +47,7 @@ CONTRACT: dict[str, set[str]] = {
     },
     "prepare": {
         *("DATASET", "SOURCE", "-o", "--output", "--window", "--size", "--spacing", "--label", "--folds", "--seed"),
-        "--patient",
+        *("--patient", "--threshold"),
     },
     "train": {"BUNDLE", "--data", "--set", "--overlay", "--folds"},
     "bundles": set(),

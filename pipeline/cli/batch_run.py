@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,9 +20,10 @@ from pipeline.cli.job import Job
 from pipeline.cli.logs import messages
 from pipeline.cli.objects import Objects
 from pipeline.errors import CASE_CODES, CaseError, InputError
-from pipeline.inference.batch import load, refuse_earlier_run, segment_case, segment_folder
+from pipeline.inference.batch import refuse_earlier_run, segment_folder
 from pipeline.inference.plan import Draw, Plan, Prompts
-from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult
+from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult, holds_run
+from pipeline.inference.stages import Stages, Task
 from pipeline.inference.targets import Targets
 from pipeline.io.discover import IMAGE_SUFFIXES, Case, find_cases
 from pipeline.io.write import LABEL_SUFFIXES, OVERLAYS
@@ -81,7 +82,8 @@ def _folder(
     draw = Draw(overlay=overlay, objects=objects_overlay, trajectory=write_trajectory if job.trajectory else None)
     start = time.perf_counter()
     results: list[CaseResult] = []
-    with _progress(bar_on, len(cases), results) as report:
+    total = len(plan.shard.share(cases) if plan.shard else cases)
+    with _progress(bar_on, total, results) as report:
         try:
             results[:] = segment_folder(cases, segmenter, job.out, plan, prompts=prompts, report=report, draw=draw)
         except KeyboardInterrupt:
@@ -100,8 +102,10 @@ def _one_file(cases: Sequence[Case], job: Job, plan: Plan, prompts: Prompts | No
             f"{out} is one file, the input holds {len(cases)} cases ({names}): "
             "choose one series with --series UID, or give a folder as OUT"
         )
-    if plan.resume or plan.formats or job.trajectory:
-        raise InputError(f"--resume, --format and --trajectory need a folder as OUT, {out} is a file")
+    if plan.resume or plan.formats or job.trajectory or plan.shard or plan.engine != "local":
+        raise InputError(
+            f"--resume, --format, --trajectory, --shard and --engine need a folder as OUT, {out} is a file"
+        )
     case = cases[0]
     if out.resolve() in (path.resolve() for path in (*case.files, *(prompts.files(case) if prompts else ()))):
         raise InputError(f"{out} is the input itself: choose another OUT")
@@ -110,9 +114,11 @@ def _one_file(cases: Sequence[Case], job: Job, plan: Plan, prompts: Prompts | No
     segmenter = _segmenter(job, evolves=evolves)
     if (segmenter.spatial_dims == 2) != out.name.lower().endswith(".png"):
         raise InputError(f"{out}: labels of a picture are written as .png, those of a volume as .nii.gz, .mha or .nrrd")
-    result = segment_case(case, lambda: load(case, prompts), segmenter, Targets((out,)), Draw())
-    _report_line(result)
-    return result.status == "failed"
+    with closing(Stages(segmenter, prompts=prompts, timeout_s=plan.timeout_s)) as stages:
+        outcome = stages(Task(case, Targets((out,))))
+    assert outcome is not None  # nobody has stopped it
+    _report_line(outcome.result)
+    return outcome.result.status == "failed"
 
 
 def _segmenter(job: Job, *, evolves: bool) -> Segmenter:
@@ -146,7 +152,7 @@ def _without_results(cases: list[Case], inputs: Sequence[Path], out: Path) -> li
 
     def is_result(path: Path) -> bool:
         below = [folder for folder in path.resolve().parents if any(root in folder.parents for root in roots)]
-        return results in below or any((each / CASES_FILE).exists() and (each / RUN_FILE).exists() for each in below)
+        return results in below or any(holds_run(each) for each in below)
 
     kept = [case for case in cases if not is_result(case.files[0])]
     if not kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pipeline.errors import InputError
-from pipeline.inference.plan import Plan
+from pipeline.inference.plan import Engine, Plan
+from pipeline.inference.shards import Shard
 from pipeline.inference.targets import Format
 
 OnError = Literal["continue", "stop"]
@@ -43,6 +45,33 @@ ResumeFlag = Annotated[bool, typer.Option("--resume", help="Keep the finished ca
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
 OnErrorFlag = Annotated[OnError, typer.Option(help="What to do after a case that failed.")]
 NoReportFlag = Annotated[bool, typer.Option("--no-report", help="Write no report.html.")]
+TimeoutFlag = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout-per-case", metavar="S", min=0.001, show_default="none", help="Give a case up after these seconds."
+    ),
+]
+JobsFlag = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        show_default="the cores, at most 4",
+        help="Threads that read and write beside the network; N + 2 images are in memory at most.",
+    ),
+]
+ShardFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        show_default="all",
+        help="Do the I-th of N equal shares of the cases, for schedulers. When all are done, the same command with "
+        "--resume and without --shard joins them.",
+    ),
+]
+EngineFlag = Annotated[
+    Engine, typer.Option(help="This machine, or each of a Ray cluster's (RAY_ADDRESS), with a network of its own.")
+]
 DeterministicFlag = Annotated[bool, typer.Option("--deterministic", help="The same result to the last bit.")]
 LogFileFlag = Annotated[Path | None, typer.Option(metavar="F", help="Keep every message, tracebacks too.")]
 QuietFlag = Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing.")]
@@ -66,6 +95,10 @@ class Job:
     resume: bool
     overwrite: bool
     on_error: OnError
+    timeout_per_case: float | None
+    jobs: int | None
+    shard: str | None
+    engine: Engine
     no_report: bool
     deterministic: bool
     log_file: Path | None
@@ -81,6 +114,11 @@ class Job:
             resume=self.resume,
             overwrite=self.overwrite,
             on_error=self.on_error,
+            jobs=self.jobs or min(4, os.cpu_count() or 1),
+            timeout_s=self.timeout_per_case,
+            shard=Shard.parse(self.shard) if self.shard else None,
+            engine=self.engine,
+            device=self.device,
             settings=as_json({"solver": self.solver, "steps": self.steps, **begun_with}),
             arguments=as_json({**vars(self), **begun_with}),
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from pipeline.inference.shards import Shard
 from pipeline.inference.targets import Format
 from pipeline.io.discover import Case
 from pipeline.io.volume import Volume
@@ -14,6 +15,8 @@ from pipeline.io.volume import Volume
 if TYPE_CHECKING:
     from pipeline.inference.segmenter import Prompt
     from pipeline.inference.trajectory import Trajectory
+
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,11 @@ class Plan:
     resume: leave out the cases that an earlier run with the same weights, formats and settings has finished.
     overwrite: replace the results of an earlier run.  on_error: what to do after a case that failed.
     settings: what else the results depend on.  arguments: the command line. Both as JSON holds them, for run.json.
+    jobs: threads that read and write beside the network's; at most jobs + 2 images are in memory at once.
+    timeout_s: how long a case may be worked on, as far as it can be stopped (stages.py); None: any time.
+    shard: do only this share of the cases, with a record of its own.
+    engine: this process, or every machine of a Ray cluster (ray_engine.py), each with `jobs` and a network of its own
+        on `device`.
     """
 
     formats: tuple[Format, ...] = ()
@@ -32,6 +40,11 @@ class Plan:
     on_error: Literal["continue", "stop"] = "continue"
     settings: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    jobs: int = 2
+    timeout_s: float | None = None
+    shard: Shard | None = None
+    engine: Engine = "local"
+    device: str = "auto"
 
 
 class Prompts(Protocol):

@@ -1,4 +1,4 @@
-"""A file appears whole or not at all."""
+"""A file appears whole or not at all, and grows by whole pieces."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pipeline.errors import CaseError
 
+_PART, _TOKEN_BYTES = ".part-", 4
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -19,7 +21,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Parent folders are made. CaseError WRITE_FAILED on a full disk or a missing permission; then, and on any other
     exception (KeyboardInterrupt too), nothing is left and an older `path` is untouched.
     """
-    part = path.parent / f".part-{secrets.token_hex(4)}{''.join(path.suffixes[-2:])}"
+    part = path.parent / f"{_PART}{secrets.token_hex(_TOKEN_BYTES)}{''.join(path.suffixes[-2:])}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -38,6 +40,31 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8, line ends as they are, whole or not at all. CaseError: WRITE_FAILED."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add `text` at the end, all of it or, while the process lives, nothing. CaseError: WRITE_FAILED."""
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            size = file.tell()
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                with suppress(OSError):  # what the buffer still holds
+                    file.close()
+                os.truncate(path, size)
+                raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CaseError("WRITE_FAILED", f"{path} could not be added to ({reason}): free some space") from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove below `folder` what killed processes have left of `whole_file`; no other may be writing there."""
+    for path in folder.rglob(f"{_PART}{'[0-9a-f]' * 2 * _TOKEN_BYTES}*"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _flush(path: Path) -> None:

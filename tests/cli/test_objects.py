@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner
 
 from pipeline.cli import batch_run
@@ -121,7 +122,7 @@ class Asked:
 
     name, version, weights_sha256, device = "asked", "1.0", "abc", "cpu"
     spatial_dims, modality, field_of_view_mm, segments = 2, "US", None, {1: Segment(name="lesion")}
-    numbers_objects = False
+    numbers_objects, network = False, nn.Identity()
     names = {1: "lesion"}  # noqa: RUF012
 
     def __call__(self, image, prompt=None, *, trajectory=False):

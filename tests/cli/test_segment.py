@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import batch_run
@@ -35,7 +36,7 @@ class Bright:
 
     name, version, weights_sha256, device = "bright", "1.0", "abc", "cpu"
     spatial_dims, modality, field_of_view_mm = 3, "CT", None
-    numbers_objects = False
+    numbers_objects, network = False, nn.Identity()
 
     def __init__(self) -> None:
         self.names, self.segments = {1: "kidney"}, {1: Segment(name="kidney")}
@@ -223,7 +224,7 @@ def test_control_c_leaves_a_record_and_exits_with_130(segmenter: Bright, scans: 
     result = run(scans, "-o", tmp_path / "out")
     assert result.exit_code == 130
     assert "1 of 2 done, 0 failed, 1 not tried" in result.stderr
-    assert statuses(tmp_path / "out") == {"a": "ok", "sub/b": "skipped"}
+    assert sorted(statuses(tmp_path / "out").values()) == ["ok", "skipped"]
 
 
 def test_quiet_says_nothing_and_the_log_file_has_the_traceback(segmenter: Bright, scans: Path, tmp_path: Path) -> None:

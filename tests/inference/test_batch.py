@@ -6,17 +6,19 @@ import csv
 import errno
 import json
 import os
-import time
 from pathlib import Path
+from threading import Event
 
 import nibabel as nib
 import numpy as np
 import pytest
+from torch import nn
 
 from pipeline.errors import CaseError, InputError
-from pipeline.inference import batch
+from pipeline.inference import recording, stages
 from pipeline.inference.batch import segment_folder
 from pipeline.inference.plan import Draw, Plan
+from pipeline.inference.records import CaseResult
 from pipeline.inference.segmenter import EMPTY_INITIAL, Prompt, Segmentation
 from pipeline.inference.trajectory import Trajectory
 from pipeline.io.discover import Case, find_cases
@@ -37,7 +39,7 @@ class Threshold:
     name, version, weights_sha256 = "threshold", "1.0", "abc"
     names, segments = {1: "kidney"}, {1: Segment(name="kidney")}
     spatial_dims, modality, device = 3, "CT", "cpu"
-    numbers_objects = False
+    numbers_objects, network = False, nn.Identity()
     field_of_view_mm = None
 
     def __init__(self, behave=lambda call: None) -> None:
@@ -131,14 +133,14 @@ def test_whatever_goes_wrong_with_a_case_has_a_code_and_a_message(scans: Path, o
 
 
 def test_a_full_disk_leaves_no_half_of_a_case_and_the_batch_goes_on(scans: Path, out: Path, monkeypatch) -> None:
-    write = batch.write_labels
+    write = stages.write_labels
 
     def full(path: Path, *args, **options) -> None:
         write(path, *args, **options)
         if path.name == "b.nii.gz":
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(batch, "write_labels", full)
+    monkeypatch.setattr(stages, "write_labels", full)
     segment_folder(find_cases(scans), Threshold(), out)
     assert column(out, "code") == ["", "WRITE_FAILED", ""]
     assert "No space left" in column(out, "message")[1]
@@ -154,28 +156,48 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_first_case(sca
 
 
 def test_a_record_that_cannot_be_written_does_not_stop_the_batch(scans: Path, out: Path, monkeypatch, caplog) -> None:
-    write = batch.records.write_cases
+    write = recording.write_cases
 
-    def full(folder: Path, results) -> None:
+    def full(path: Path, results) -> None:
         if results:  # the first record, of no case yet, still had room
             raise CaseError("WRITE_FAILED", "cases.csv could not be written (disk full)")
-        write(folder, results)
+        write(path, results)
 
-    monkeypatch.setattr(batch.records, "write_cases", full)
+    monkeypatch.setattr(recording, "write_cases", full)
     assert [result.status for result in segment_folder(find_cases(scans), Threshold(), out)] == ["ok"] * 3
     assert "disk full" in caplog.text
 
 
-def test_an_interrupted_run_says_what_it_did_and_is_resumed(scans: Path, out: Path) -> None:
+class CtrlC:
+    """Reaches the thread that reports, once."""
+
+    pressed = False
+
+    def __call__(self, result: CaseResult) -> None:
+        if not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_completes_what_it_writes_and_is_resumed(scans: Path, out: Path) -> None:
+    for name in "defg":
+        write_scan(scans / f"{name}.nii.gz")
     with pytest.raises(KeyboardInterrupt):
-        segment_folder(find_cases(scans), Threshold(raising(KeyboardInterrupt(), at=2)), out)
-    assert column(out, "status") == ["ok", "skipped", "skipped"]
-    assert written(out) == {"a.nii.gz", "cases.csv", "run.json"}
+        segment_folder(find_cases(scans), Threshold(), out, Plan(jobs=1), report=CtrlC())
+    statuses = dict(zip(column(out, "id"), column(out, "status"), strict=True))
+    assert set(statuses.values()) == {"ok", "skipped"}
+    done = {name for name, status in statuses.items() if status == "ok"}
+    assert written(out) == {f"{name}.nii.gz" for name in done} | {"cases.csv", "run.json"}
     again = Threshold()
-    results = segment_folder(find_cases(scans), again, out, Plan(resume=True))
-    assert again.calls == 2
-    assert [result.status for result in results] == ["ok"] * 3
-    assert column(out, "status") == ["ok"] * 3
+    segment_folder(find_cases(scans), again, out, Plan(resume=True))
+    assert again.calls == 7 - len(done)
+    assert column(out, "status") == ["ok"] * 7
+
+
+def test_an_interruption_in_another_thread_ends_the_run_too(scans: Path, out: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        segment_folder(find_cases(scans), Threshold(raising(KeyboardInterrupt(), at=1)), out)
+    assert "skipped" in column(out, "status")
 
 
 def test_a_run_interrupted_between_two_files_of_a_case_leaves_no_labels_of_it(scans: Path, out: Path) -> None:
@@ -188,9 +210,13 @@ def test_a_run_interrupted_between_two_files_of_a_case_leaves_no_labels_of_it(sc
 
 
 def test_a_record_is_there_after_every_case(scans: Path, out: Path) -> None:
-    seen: list[list[str]] = []
-    segment_folder(find_cases(scans), Threshold(), out, report=lambda result: seen.append(column(out, "id")))
-    assert seen == [["a"], ["a", "b"], ["a", "b", "c"]]
+    unrecorded: list[str] = []
+
+    def report(result: CaseResult) -> None:
+        unrecorded.extend({result.id} - set(column(out, "id")))
+
+    segment_folder(find_cases(scans), Threshold(), out, report=report)
+    assert unrecorded == []
 
 
 def test_resuming_takes_a_failed_case_up_again(scans: Path, out: Path) -> None:
@@ -261,10 +287,18 @@ def test_an_older_result_does_not_stand_for_a_case_that_fails_now(scans: Path, o
     assert (out / "b.nii.gz").exists()
 
 
-def test_the_run_stops_at_the_first_failure_if_asked_to(scans: Path, out: Path) -> None:
-    results = segment_folder(find_cases(scans), Threshold(raising(MemoryError(), at=2)), out, Plan(on_error="stop"))
-    assert [result.status for result in results] == ["ok", "failed", "skipped"]
-    assert "b failed" in column(out, "message")[2]
+def test_nothing_is_begun_after_the_first_failure_if_asked_so(scans: Path, out: Path) -> None:
+    for name in "defg":
+        write_scan(scans / f"{name}.nii.gz")
+    (scans / "a.nii.gz").write_bytes(b"broken")
+    told = Event()
+    plan = Plan(on_error="stop", jobs=1)  # a, b and c are in memory while b waits here for a to be told of
+    results = segment_folder(
+        find_cases(scans), Threshold(lambda call: told.wait(60)), out, plan, report=lambda result: told.set()
+    )
+    assert results[0].status == "failed"
+    assert [result.status for result in results[3:]] == ["skipped"] * 4
+    assert "a failed" in column(out, "message")[-1]
 
 
 def test_run_json_names_the_weights_the_versions_and_the_counts(scans: Path, out: Path) -> None:
@@ -356,20 +390,3 @@ def test_resuming_does_not_trust_other_settings(scans: Path, out: Path, other) -
     assert again.calls == 0
     segment_folder(find_cases(scans), again, out, Plan(resume=True, **{"settings": {"steps": None}, **other}))
     assert again.calls == 3
-
-
-def test_at_most_one_case_is_read_ahead(scans: Path, out: Path, monkeypatch) -> None:
-    events: list[str] = []
-    read = batch.read_case
-
-    def noted(case):
-        events.append(f"read {case.id}")
-        return read(case)
-
-    def slow(call: int) -> None:
-        time.sleep(0.1)  # time enough to read all of them
-        events.append(f"segment {call}")
-
-    monkeypatch.setattr(batch, "read_case", noted)
-    segment_folder(find_cases(scans), Threshold(slow), out)
-    assert events == ["read a", "read b", "segment 1", "read c", "segment 2", "segment 3"]
