@@ -19,14 +19,16 @@ from pipeline.inference.export import label_volume, probabilities_beside, whole_
 from pipeline.inference.flips import mirrored
 from pipeline.inference.instances import InstanceInferer, picture_objects
 from pipeline.inference.loading import LOGITS, built, described, integrate_by
-from pipeline.inference.priors import Centers, ObjectPrior, Volumes
+from pipeline.inference.priors import ObjectPrior
 from pipeline.inference.quality import column_word
 from pipeline.inference.refine import Evolution, evolve, from_mask, from_regressor, object_mask, strangers
 from pipeline.inference.roads import Intensity, Road
+from pipeline.inference.segmentation import Prompt, Segmentation
 from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
-from pipeline.inference.trajectory import Recorder, Trajectory
+from pipeline.inference.trajectory import Recorder
 from pipeline.io.channels import is_coloured, unit_values, with_channels
+from pipeline.io.images import as_volume
 from pipeline.io.segments import Segment
 from pipeline.io.volume import Volume
 from pipeline.ode.adaptive import StepLimitError
@@ -35,48 +37,6 @@ from pipeline.ode.adaptive import StepLimitError
 EMPTY_INITIAL = "EMPTY_INITIAL"  # the initial mask was empty, the bundle's own contour took its place
 GREY_PICTURE = "GREY_PICTURE"  # the bundle was trained on colours and was shown grey in all three
 COLOURED_PICTURE = "COLOURED_PICTURE"  # the bundle was trained on grey and was shown the luminance of true colours
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Prompt:
-    """What a user knows of one image.
-
-    initial: a contour to start from, as a label map on the image's grid (axes in any order).
-    initial_labels: which of its labels are the object; may be empty if there is but one.
-    new_objects: let parts appear that the initial contour does not touch (the other kidney).
-    keep_within_mm: where the contour would nowhere move by more than this it stays as it is; None: one pixel of the
-        network, below which it cannot tell right from wrong; 0: every move is made.
-    centers: label -> (objects, n), in pixels in the axes' order; such a label becomes star-shaped about them.
-    volumes: label -> (least, most), in pixels, of all objects of the label together.
-    """
-
-    initial: Volume | None = None
-    initial_labels: tuple[int, ...] = ()
-    new_objects: bool = False
-    keep_within_mm: float | None = None
-    centers: Centers = field(default_factory=dict)
-    volumes: Volumes = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """labels: uint8, on the image's own grid (the affine is the same object); names: label value -> name.
-
-    trajectory: how the contour evolved, if that was asked for and there was a contour. flags: see above.
-    centers, volumes: as in Prompt, those that were used, whether given or predicted.
-    objects: uint16, numbered from 1, in bundles that tell the objects of their only label apart.
-    probabilities: uint16, (*spatial, labels), 65535 for 1, if they were asked for; the network's own, before a prior on
-        whole objects. The background is what the labels leave.
-    """
-
-    labels: Volume
-    names: dict[int, str]
-    trajectory: Trajectory | None = None
-    flags: tuple[str, ...] = ()
-    centers: Centers = field(default_factory=dict)
-    volumes: Volumes = field(default_factory=dict)
-    objects: Volume | None = None
-    probabilities: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -159,13 +119,15 @@ class Segmenter:
         """What moves contours; None in a bundle that takes no initial contour and has no trajectory."""
         return getattr(self.network, "evolution", None)
 
-    def __call__(self, image: Volume, prompt: Prompt | None = None, *, trajectory: bool = False) -> Segmentation:
+    def __call__(self, image: Any, prompt: Prompt | None = None, *, trajectory: bool = False) -> Segmentation:
         """Segment one image, from a given contour on if `prompt` has one.
 
-        InputError: a contour or a trajectory where the bundle evolves no contour.
+        image: a Volume, (array, affine), an image of nibabel, SimpleITK or itk, a path: what io/images.py takes.
+        InputError: no image, or a contour or a trajectory where the bundle evolves no contour.
         CaseError: WRONG_DIMENSION, COLOUR, OUT_OF_MEMORY, STEP_LIMIT, BAD_OBJECT; GRID_MISMATCH and BAD_LABELS of an
         initial mask.
         """
+        image = as_volume(image)
         if image.spatial_dims != self.spatial_dims:
             raise CaseError(
                 "WRONG_DIMENSION",

@@ -18,10 +18,13 @@ from pydicom.uid import UltrasoundImageStorage
 
 from pipeline.data.roots import bundle
 from pipeline.errors import CaseError, InputError
+from pipeline.inference.export import whole_logits
+from pipeline.inference.flips import mirrored
 from pipeline.inference.segmenter import COLOURED_PICTURE, GREY_PICTURE, Prompt, Segmenter
 from pipeline.io.channels import unit_values, with_channels
 from pipeline.io.discover import find_cases, read_case
 from pipeline.io.image2d import read_image
+from pipeline.io.images import to_sitk
 from pipeline.io.nifti import read_nifti
 from pipeline.io.volume import Volume
 from pipeline.numerics.star import rays_violated
@@ -288,3 +291,59 @@ def test_volumes_and_contours_are_refused_by_a_bundle_of_pictures(on_pictures):
     assert refused.value.code == "WRONG_DIMENSION"
     with pytest.raises(InputError, match="evolves no contour"):
         segmenter(picture(photograph()), trajectory=True)
+
+
+def test_images_of_other_libraries_are_segmented_and_their_labels_go_back_on_their_grid(segmenter):
+    image = scan((40, 48, 3), np.diag([2.0, -2.0, 3.0, 1.0]))
+    expected = segmenter(image).labels.array
+    theirs = to_sitk(image)
+    for given in ((image.array, image.affine), nib.Nifti1Image(image.array, image.affine), theirs):
+        np.testing.assert_array_equal(segmenter(given).labels.array, expected)
+    found = segmenter(theirs)
+    assert found.to_sitk().GetOrigin() == theirs.GetOrigin() and found.to_sitk().GetDirection() == theirs.GetDirection()
+    np.testing.assert_array_equal(found.to_nibabel().affine, image.affine)
+    assert segmenter(image).labels.affine is image.affine
+
+
+def test_mirrors_change_little_and_are_refused_where_none_were_seen(on_pictures):
+    plain, root = on_pictures
+    image = picture(photograph())
+    averaged = Segmenter.from_bundle(root, device="cpu", tta=True, probabilities=True)
+    answer = mirrored(plain.network, plain.mirror_axes)
+    parts = plain.inferer.parts(
+        Volume(with_channels(unit_values(image.array), plain.channels), image.affine),
+        answer,
+        intensity=plain.intensity,
+        device=plain.device,
+        everywhere=True,
+    )
+    logits = whole_logits(image, parts)
+    found = averaged(image)
+    np.testing.assert_array_equal(found.labels.array, logits[0].numpy() > 0)
+    np.testing.assert_allclose(found.probabilities.array[..., 0] / 65535, logits[0].sigmoid(), atol=1e-5)
+    assert np.any(found.labels.array != plain(image).labels.array)
+    with pytest.raises(InputError, match="not trained for mirrored"):
+        Segmenter.from_bundle(NAME, device="cpu", tta=True)
+
+
+def test_a_distance_is_no_probability():
+    with pytest.raises(InputError, match="gives signed distance, no probabilities"):
+        Segmenter.from_bundle(NAME, device="cpu", probabilities=True)
+
+
+def test_several_weights_are_averaged_whether_named_or_left_by_folds(on_pictures, tmp_path):
+    one, root = on_pictures
+    folder = shutil.copytree(root, tmp_path / "folds")
+    other = {key: value * 1.1 for key, value in one.network.state_dict().items()}
+    torch.save(other, folder / "models" / "model_1.pt")
+    files = [folder / "models" / name for name in ("model.pt", "model_1.pt")]
+    pictures = torch.randn(1, one.channels, 64, 64)
+    named = Segmenter.from_bundle(folder, device="cpu", weights=files)
+    second = Segmenter.from_bundle(folder, device="cpu", weights=files[1:])
+    expected = (one.network(pictures) + second.network(pictures)) / 2
+    torch.testing.assert_close(named.network(pictures), expected)
+    assert len({each.weights_sha256 for each in (one, named, second)}) == 3
+    files[0].rename(folder / "models" / "model_0.pt")
+    found = Segmenter.from_bundle(folder, device="cpu")
+    torch.testing.assert_close(found.network(pictures), expected)
+    assert found.weights_sha256 == named.weights_sha256
