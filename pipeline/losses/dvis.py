@@ -21,8 +21,8 @@ Where equal objects lie side by side by the dozen, (2) alone parts few of them. 
 
 Reference: Yuan, Chen, Li, Deep Variational Instance Segmentation (NeurIPS 2020), equations 2 to 7, t, m1 = 2, m2 = 1,
 window 129, c = r = 8. Its (5) lacks the + around m2 - d, without which farther apart would be worse. Not from the
-paper: seams, and the weights of the four terms, of which it is silent. The + of the network's output (its ReLU) is here,
-not in the network: (1) has to see what is below 0, or a network that begins there would never learn.
+paper: seams, and the weights of the four terms, of which it is silent. The + of the network's output (its ReLU) is
+here, not in the network: (1) has to see what is below 0, or a network that begins there would never learn.
 Not as in the paper: the two means of (2), for which it has one over all pairs. Where most objects lie alone, pairs of
 two are a few in a hundred, and the one mean has a trap, f = 2 on every object: a slope of f across neighbours costs
 more within them than it gains between them. (Seen on nuclei after two epochs, at w = 3; the authors' published code
