@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_prep.picture_layout import COLOUR, PictureSet, folder_with, from_row, index_rows, paired
-from data_prep.picture_read import union
+from data_prep.picture_read import clear_cut
 
 
 def find(source: Path) -> PictureSet:
@@ -20,9 +20,10 @@ def find(source: Path) -> PictureSet:
         root=root,
         channels=COLOUR,
         labels={1: "salient object"},
-        read_label=union,
+        read_label=clear_cut,
         pictures=paired(root / "images", root / "ground_truth_mask")
         if rows is None
         else tuple(from_row(source, row) for row in rows),
+        grey_masks=True,
         protocol="drawn at random, one in five for testing; in the papers ECSSD is a test set only",
     )

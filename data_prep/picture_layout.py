@@ -66,6 +66,8 @@ class PictureSet:
     test_share: float = 0.2
     """Of the pictures, drawn where no picture has a part."""
     instances: bool = False
+    grey_masks: bool = False
+    """Masks may have levels between background and object: `--threshold` says where the object begins."""
     aside: tuple[str, ...] = ()
     """Categories that training and testing leave out unless they are asked for."""
 
@@ -123,15 +125,17 @@ def folder_with(source: Path, *names: str) -> Path:
     return found[0]
 
 
-def pictures_in(folder: Path, pattern: str = "(.+)") -> dict[str, Path]:
+def pictures_in(folder: Path, pattern: str = "(.+)", endings: Sequence[str] = PICTURE_ENDINGS) -> dict[str, Path]:
     """Id -> file for the pictures whose stem `pattern` matches (in any case), its first group being the id; sorted.
+
+    endings: of the files that are taken, where images and masks lie in one folder.
 
     InputError when two files claim one id (x.png, x.jpg).
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = re.fullmatch(pattern, path.stem, re.IGNORECASE)
-        if match is None or path.suffix.lower() not in PICTURE_ENDINGS or path.name.startswith("."):
+        if match is None or path.suffix.lower() not in endings or path.name.startswith("."):
             continue
         if match[1] in found:
             raise InputError(f"{folder}: {found[match[1]].name} and {path.name} are one picture twice; remove one")

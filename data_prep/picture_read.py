@@ -20,7 +20,7 @@ from data_prep.picture_layout import COLOUR, Picture
 from pipeline.errors import CaseError
 from pipeline.io.channels import LUMA
 from pipeline.io.image2d import read_image
-from pipeline.io.pixels import as_labels
+from pipeline.io.pixels import as_labels, has_grey_levels
 from pipeline.io.refusals import reading
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,21 @@ def union(picture: Picture) -> NDArray[np.uint8]:
     return np.logical_or.reduce(masks).astype(np.uint8)
 
 
+def clear_cut(picture: Picture) -> NDArray[np.uint8]:
+    """`union` of masks without grey levels; CaseError GREY_MASK where a threshold would decide what the object is."""
+    for path in picture.masks:
+        if has_grey_levels(_shares(path)):
+            way_out = "say by --threshold above which share of the range it is the object (0 or 0.5 in the papers)"
+            raise CaseError("GREY_MASK", f"{path} has grey levels: {way_out}")
+    return union(picture)
+
+
+def above(picture: Picture, threshold: float) -> NDArray[np.uint8]:
+    """1 where the mask lies above `threshold`, a share of its range."""
+    (path,) = picture.masks
+    return (_shares(path) > threshold).astype(np.uint8)
+
+
 def instances_by_file(picture: Picture) -> NDArray[np.uint16]:
     """The k-th mask's pixels get the id k; a pixel in two masks belongs to the later one."""
     masks = _stack(picture)
@@ -118,6 +133,13 @@ def classes_by_value(picture: Picture, values: Mapping[int, int]) -> NDArray[np.
     for value, label in values.items():
         out[mask == value] = label
     return out
+
+
+def _shares(path: Path) -> NDArray[np.float64]:
+    """A mask as shares of its range: 255 or, with 16 bits, 65535; 1 where it holds nothing but 0 and 1."""
+    mask = read_grey_mask(path)
+    top = mask.max(initial=0)
+    return mask / (1 if top <= 1 else 255 if top <= 255 else 65535)
 
 
 def _stack(picture: Picture) -> list[NDArray[np.bool_]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.picture_layout import Picture, PictureSet
-from data_prep.picture_read import read_channels
+from data_prep.picture_read import above, read_channels
 from pipeline.errors import CaseError
 from pipeline.io.resample import resize
 
@@ -32,12 +32,17 @@ class PictureExample:
     """A hash of the whole picture before it was resized: equal for pictures that are the same pixel for pixel."""
 
 
-def example(dataset: PictureSet, picture: Picture, size: int | None) -> PictureExample:
+def example(
+    dataset: PictureSet, picture: Picture, size: int | None, *, threshold: float | None = None
+) -> PictureExample:
     """Read and prepare one picture; size: side of the square in pixels, None keeps the picture's own.
+
+    threshold: share of a mask's range above which it is the object; None leaves that to the dataset.
 
     CaseError GRID_MISMATCH, BAD_LABELS, and whatever reading a file may raise.
     """
-    image, label = read_channels(picture.image, dataset.channels), dataset.read_label(picture)
+    image = read_channels(picture.image, dataset.channels)
+    label = dataset.read_label(picture) if threshold is None else above(picture, threshold)
     shape = (image.shape[0], image.shape[1])
     if shape != label.shape:
         raise CaseError(

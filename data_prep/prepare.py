@@ -14,7 +14,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep import busi, dsb2018, ecssd, glas, isic2018, kits19, kvasir_seg, nnunet, pairs, stare, wbc
+from data_prep import (
+    busi,
+    dsb2018,
+    ecssd,
+    glas,
+    hku_is,
+    isic2018,
+    kits19,
+    kvasir_seg,
+    msra10k,
+    nnunet,
+    pairs,
+    pascal_s,
+    stare,
+    wbc,
+)
 from data_prep.folds import Split, assign_folds, patient_of
 from data_prep.layout import Dataset, Scan
 from data_prep.picture_layout import PictureSet
@@ -34,8 +49,11 @@ LAYOUTS: dict[str, Callable[[Path], Dataset | PictureSet]] = {
     "dsb2018": dsb2018.find,
     "ecssd": ecssd.find,
     "glas": glas.find,
+    "hku_is": hku_is.find,
     "isic2018": isic2018.find,
     "kvasir_seg": kvasir_seg.find,
+    "msra10k": msra10k.find,
+    "pascal_s": pascal_s.find,
     "stare": stare.find,
     "wbc": wbc.find,
 }
@@ -57,6 +75,8 @@ def prepare(layout: str, source: Path, out: Path, *, recipe: Recipe, split: Spli
 def _prepare_volumes(
     layout: str, dataset: Dataset, out: Path, *, source: Path, recipe: Recipe, split: Split, track: Track
 ) -> Prepared:
+    if recipe.threshold is not None:
+        raise InputError("--threshold is for pictures whose masks have grey levels: leave it out")
     if dataset.undecided is not None and recipe.labels is None:
         raise InputError(f"{source}: {dataset.undecided}; say by --label NAME=VALUES which values are which label")
     patients = {scan.id: patient_of(scan.id, split.patient) for scan in dataset.scans}

@@ -38,16 +38,19 @@ def prepare_pictures(
 ) -> Prepared:
     """Prepare every picture of the dataset into `out`.
 
-    recipe: its `size` only; InputError when it asks for what pictures do not have, or for more folds than patients.
+    recipe: its `size` and, for masks with grey levels, its `threshold`; InputError when it asks for what these pictures
+    do not have, or for more folds than patients.
     """
-    _require_for_pictures(recipe)
+    _require_for_pictures(recipe, dataset)
     places(dataset, {}, split)  # refuses too many folds before anything is written
     arguments = {"layout": layout, "channels": list(dataset.channels), "size": recipe.size}
+    if recipe.threshold is not None:
+        arguments["threshold"] = recipe.threshold
     provenance = Provenance(out, source.resolve().name, arguments, split.as_json(), kinds=KINDS, ending=ENDING)
     provenance.forget_all_but({picture.id for picture in dataset.pictures})
     prepared = work_through(
         dataset.pictures,
-        lambda picture: _prepare_picture(dataset, picture, recipe.size, provenance),
+        lambda picture: _prepare_picture(dataset, picture, recipe, provenance),
         provenance=provenance,
         root=dataset.root,
         track=track,
@@ -58,19 +61,21 @@ def prepare_pictures(
     return prepared
 
 
-def _require_for_pictures(recipe: Recipe) -> None:
+def _require_for_pictures(recipe: Recipe, dataset: PictureSet) -> None:
     for flag, value in (("--window", recipe.window), ("--spacing", recipe.spacing_mm), ("--label", recipe.labels)):
         if value is not None:
             raise InputError(f"{flag} is for volumes: of these settings a dataset of pictures takes --size only")
+    if recipe.threshold is not None and not dataset.grey_masks:
+        raise InputError(f"--threshold is for masks with grey levels, those of {dataset.name} have none: leave it out")
 
 
-def _prepare_picture(dataset: PictureSet, picture: Picture, size: int | None, provenance: Provenance) -> bool:
+def _prepare_picture(dataset: PictureSet, picture: Picture, recipe: Recipe, provenance: Provenance) -> bool:
     """Write the two files of a picture; False when they are there already, made from the same source files."""
     require_picture(picture)
     sources = fingerprints(dataset.root, (picture.image, *picture.masks))
     if provenance.is_current(picture.id, sources):
         return False
-    made = example(dataset, picture, size)
+    made = example(dataset, picture, recipe.size, threshold=recipe.threshold)
     with whole_file(provenance.file("images", picture.id)) as part:
         Image.fromarray(made.image).save(part, format="PNG")
     write_image(provenance.file("labels", picture.id), Volume(made.label, np.eye(3)))

@@ -40,6 +40,9 @@ class Recipe:
     labels: LabelTable | None = None
     """Output label k is the k-th name, made of these values of the source; None keeps the source's values."""
 
+    threshold: float | None = None
+    """Of pictures' masks with grey levels: the object is what lies above this share of the range."""
+
     def __post_init__(self) -> None:
         if self.window is not None and not self.window[0] < self.window[1]:
             raise InputError(f"--window {self.window[0]:g},{self.window[1]:g}: the low end must lie below the high end")
@@ -49,6 +52,8 @@ class Recipe:
             raise InputError(f"--size {self.size} must be a positive number of pixels")
         if self.spacing_mm is not None and not min(self.spacing_mm) > 0:
             raise InputError(f"--spacing {self.spacing_mm}: every millimetre value must be positive")
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise InputError(f"--threshold {self.threshold:g} must be a share of the mask's range, from 0 to below 1")
         values = [value for merged in (self.labels or {}).values() for value in merged]
         if len(values) != len(set(values)) or not all(1 <= value <= 255 for value in values):
             raise InputError(f"--label: the values {values} must lie in 1..255, each in one label only")

@@ -59,6 +59,7 @@ CASE_CODES: dict[str, str] = {
     "MISSING_FILE": "a file that belongs to the case is not there (its image, its label, a channel)",
     "GRID_MISMATCH": "image, label or channels of one case that lie on different grids",
     "BAD_LABELS": "a label map with fractions, negative numbers or labels that nobody has named",
+    "GREY_MASK": "a true mask with grey levels where nobody has said from which level on it is the object",
     "BAD_OBJECT": "a centre outside of the image, a volume that it cannot hold, or millimetres where it has none",
     "BAD_MAP": "a probability map with several channels or slices, or with values outside 0..1",
     "TOO_MANY_OBJECTS": "more objects than a mask of 16 bits can number",

@@ -60,6 +60,12 @@ def evaluate(
     saliency: Annotated[
         bool, typer.Option("--saliency", help="Predictions are probability maps of pictures: F-beta and MAE.")
     ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Of references with grey levels, with --saliency: above this share of the range is the object."
+        ),
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Images of the cases: the worst are drawn over them.")
     ] = None,
@@ -78,7 +84,7 @@ def evaluate(
     compared, 1 some pair could not be (the others are), 2 nothing could be started.
     """
     given: dict[str, Any] = {"--labels": labels, "--surface": surface, "--tolerance-mm": tolerance_mm}
-    given |= {"--missing": missing, "--images": images}
+    given |= {"--missing": missing, "--images": images, "--threshold": threshold}
     console = Console(stderr=True)
     try:
         with messages(console, quiet=quiet, verbose=verbose):
@@ -129,14 +135,19 @@ def _measure(given: dict[str, Any], roots: tuple[Path, Path], *, instances: bool
     """InputError for flags that do not go together."""
     if instances and saliency:
         raise InputError("--instances and --saliency are of two kinds of maps: give one of them")
-    kind = "--instances" if instances else "--saliency"
-    useless = [flag for flag in given if given[flag] is not None and not (instances and flag == "--missing")]
+    kind, threshold = "--instances" if instances else "--saliency", given["--threshold"]
+    of_kind = "--missing" if instances else "--threshold"
+    useless = [flag for flag in given if given[flag] is not None and flag != of_kind]
+    if threshold is not None and not saliency:
+        raise InputError("--threshold cuts the references of probability maps: give --saliency too")
+    if threshold is not None and not 0 <= threshold < 1:
+        raise InputError(f"--threshold {threshold:g} must be a share of the range, from 0 to below 1")
     if (instances or saliency) and useless:
         raise InputError(f"{', '.join(useless)} say how labels are scored: leave them out with {kind}")
     if instances:
         return InstanceMeasure(missing=given["--missing"] or "diagonal")
     if saliency:
-        return SaliencyMeasure()
+        return SaliencyMeasure(threshold=threshold)
     tolerance_mm = 1.0 if given["--tolerance-mm"] is None else given["--tolerance-mm"]
     if not tolerance_mm >= 0:
         raise InputError(f"--tolerance-mm {tolerance_mm}: a tolerance is 0 or more")

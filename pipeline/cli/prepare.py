@@ -26,8 +26,11 @@ class Layout(StrEnum):
     DSB2018 = "dsb2018"
     ECSSD = "ecssd"
     GLAS = "glas"
+    HKU_IS = "hku_is"
     ISIC2018 = "isic2018"
     KVASIR_SEG = "kvasir_seg"
+    MSRA10K = "msra10k"
+    PASCAL_S = "pascal_s"
     STARE = "stare"
     WBC = "wbc"
 
@@ -39,7 +42,8 @@ def prepare(
             metavar="DATASET",
             help="kits19: case_NNNNN/imaging + segmentation. nnunet: imagesTr, labelsTr, dataset.json. "
             "pairs: images/X + labels/X, or X_ct + X_label in one folder. "
-            "Pictures, as published or with index.csv: busi, dsb2018, ecssd, glas, isic2018, kvasir_seg, stare, wbc.",
+            "Pictures, as published or with index.csv: busi, dsb2018, ecssd, glas, hku_is, isic2018, kvasir_seg, "
+            "msra10k, pascal_s, stare, wbc.",
         ),
     ],
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder of the dataset; it is only read.")],
@@ -53,6 +57,9 @@ def prepare(
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=V,...", help="Output label k is the k-th --label: --label kidney=1,2."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Of masks with grey levels: above this share of the range is the object.")
     ] = None,
     folds: Annotated[int, typer.Option(help="Folds for cross-validation; a patient lies in one of them.")] = 3,
     seed: Annotated[int, typer.Option(help="Draws the folds, and the test part where none is published.")] = 0,
@@ -70,7 +77,9 @@ def prepare(
     from data_prep.prepare import prepare as prepare_dataset
     from data_prep.recipe import Recipe
 
-    recipe = Recipe(window=_pair(window), size=size, spacing_mm=_triple(spacing), labels=_labels(label or ()))
+    recipe = Recipe(
+        window=_pair(window), size=size, spacing_mm=_triple(spacing), labels=_labels(label or ()), threshold=threshold
+    )
     split = Split(folds=folds, seed=seed, patient=_pattern(patient))
     console = Console(stderr=True)
     with messages(console):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import CaseError
 from pipeline.evaluation.pairs import Pair
-from pipeline.io.pixels import as_labels
+from pipeline.io.pixels import as_labels, has_grey_levels
 from pipeline.io.volume import Volume
 from pipeline.metrics.overlap import Overlap, Status
 
@@ -150,21 +150,31 @@ class InstanceMeasure:
 
 @dataclass(frozen=True, kw_only=True)
 class SaliencyMeasure:
-    """Probability maps of pictures against masks, as in `pipeline.metrics.saliency`."""
+    """Probability maps of pictures against masks, as in `pipeline.metrics.saliency`.
 
+    threshold: share of a mask's range above which it is the object; None: a half, of masks without grey levels alone.
+    """
+
+    threshold: float | None = None
     kind: str = "saliency"
 
     def __call__(self, pair: Pair, prediction: Volume, reference: Volume) -> CaseScores:
-        """CaseError BAD_MAP: channels, slices, a type without a range, values outside 0..1."""
+        """CaseError BAD_MAP: channels, slices, a type without a range, values outside 0..1; GREY_MASK."""
         from pipeline.metrics import saliency
 
         predicted = _probabilities(prediction, pair.prediction.files[0])
         referred = _probabilities(reference, pair.reference.files[0])
-        counts = saliency.adaptive_overlap(predicted, referred)
+        if self.threshold is None and has_grey_levels(referred):
+            message = (
+                f"{pair.reference.files[0]} has grey levels: say by --threshold above which share it is the object"
+            )
+            raise CaseError("GREY_MASK", message)
+        cut = 0.5 if self.threshold is None else self.threshold
+        counts = saliency.adaptive_overlap(predicted, referred, threshold=cut)
         values = {
-            "weighted_f_beta": saliency.weighted_f_beta(predicted, referred),
+            "weighted_f_beta": saliency.weighted_f_beta(predicted, referred, threshold=cut),
             "adaptive_f_beta": saliency.f_beta(counts),
-            "mae": saliency.mean_absolute_error(predicted, referred),
+            "mae": saliency.mean_absolute_error(predicted, referred, threshold=cut),
         }
         rows = [Row(FOREGROUND, metric, value, "1", counts.status) for metric, value in values.items()]
         return CaseScores(rows, {FOREGROUND: counts}, 1.0, "px2")

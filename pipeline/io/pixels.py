@@ -62,3 +62,12 @@ def as_labels(array: NDArray) -> NDArray[np.unsignedinteger]:
     if array.dtype.kind == "f" and not np.array_equal(labels, array):
         raise ValueError("labels must be whole numbers, but some are fractions: take the argmax or a threshold first")
     return labels
+
+
+def has_grey_levels(mask: NDArray) -> bool:
+    """Whether a mask of shares, 0..1, leaves open what the object is: a fifth of what lies above 0.1 is not above 0.9.
+
+    Soft edges of one or two pixels are no grey levels of an object of some size; an empty mask has none.
+    """
+    sure, possible = (np.count_nonzero(mask > level) for level in (0.9, 0.1))
+    return sure < 0.8 * possible

@@ -121,12 +121,28 @@ def test_saliency_maps_are_scored_as_probabilities(tmp_path: Path) -> None:
     assert found["adaptive_f_beta"]["mean"] == 1
 
 
+def test_a_reference_with_grey_levels_needs_a_threshold(tmp_path: Path) -> None:
+    grey = np.zeros((20, 20), np.uint8)
+    grey[4:12, 4:12], grey[4:12, 12:16] = 255, 102  # two fifths of the people chose the second part too
+    for side in "pr":
+        draw(tmp_path / side / "a.png", grey)
+    assert run(tmp_path, "--saliency").exit_code == 1
+    assert "GREY_MASK" in (tmp_path / "out/summary.json").read_text()
+    found = {}
+    for threshold in ("0", "0.5"):
+        assert run(tmp_path, "--saliency", "--threshold", threshold).exit_code == 0
+        found[threshold] = summary(tmp_path)["labels"]["foreground"]["metrics"]["mae"]["mean"]
+    assert found == {"0": pytest.approx(32 * 0.6 / 400), "0.5": pytest.approx(32 * 0.4 / 400)}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--instances", "--saliency"], "give one of them"),
         (["--instances", "--labels", "1=cell"], "--labels say how labels are scored"),
         (["--saliency", "--missing", "inf"], "--missing say how labels are scored"),
+        (["--threshold", "0.5"], "give --saliency too"),
+        (["--saliency", "--threshold", "1"], "from 0 to below 1"),
         (["--tolerance-mm", "-1"], "--tolerance-mm -1"),
         (["--jobs", "0"], "--jobs"),
         *[(["--labels", word], f"--labels {word}") for word in ("kidney", "1", "0=background", "x=kidney", "1=")],

@@ -198,7 +198,38 @@ def test_ecssd_pairs_its_two_folders_and_lists_what_has_no_partner(tmp_path: Pat
     }
 
 
-@pytest.mark.parametrize("layout", ["busi", "dsb2018", "ecssd", "glas", "isic2018", "kvasir_seg", "stare", "wbc"])
+@pytest.mark.parametrize(
+    ("layout", "image", "painted", "part"),
+    [
+        ("msra10k", "MSRA10K_Imgs_GT/Imgs/74.jpg", "MSRA10K_Imgs_GT/Imgs/74.png", "train"),
+        ("pascal_s", "datasets/imgs/pascal/74.jpg", "datasets/masks/pascal/74.png", "test"),
+        ("hku_is", "HKU-IS/imgs/74.png", "HKU-IS/gt/74.png", "test"),
+        ("ecssd", "ECSSD/images/74.jpg", "ECSSD/ground_truth_mask/74.png", None),
+    ],
+)
+def test_salient_objects_are_found_where_their_publishers_put_them(
+    tmp_path: Path, layout: str, image: str, painted: str, part: str | None
+) -> None:
+    save(tmp_path / image, colour())
+    save(tmp_path / painted, mask((1, 1)))
+    save(tmp_path / painted.replace("74", "75"), mask((1, 1)))  # without its image
+    dataset = find(layout, tmp_path)
+    pictures = by_id(dataset)
+    assert {id: (p.image.is_file(), p.part) for id, p in pictures.items()} == {"74": (True, part), "75": (False, part)}
+    np.testing.assert_array_equal(dataset.read_label(pictures["74"]), mask((1, 1), value=1))
+    indexed = tmp_path / "indexed"
+    indexed.mkdir()
+    (indexed / "index.csv").write_text("id,image,mask\n74,a.jpg,b.png\n")
+    assert [(p.id, p.part) for p in find(layout, indexed).pictures] == [("74", part)]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *("busi", "dsb2018", "ecssd", "glas", "hku_is", "isic2018", "kvasir_seg", "msra10k", "pascal_s", "stare"),
+        "wbc",
+    ],
+)
 def test_a_folder_of_something_else_is_refused(layout: str, tmp_path: Path) -> None:
     save(tmp_path / "holiday/beach.png", colour())
     with pytest.raises(InputError, match=r"holds neither index.csv nor .*: is it the right folder"):

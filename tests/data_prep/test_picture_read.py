@@ -8,6 +8,8 @@ from PIL import Image
 
 from data_prep.picture_layout import COLOUR, GREY, Picture
 from data_prep.picture_read import (
+    above,
+    clear_cut,
     foreground,
     instances_by_file,
     instances_by_value,
@@ -120,3 +122,29 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match=r"x lacks .*/x\.png: add") as refused:
         require_picture(picture(mask))
     assert refused.value.code == "MISSING_FILE"
+
+
+def test_a_mask_whose_object_depends_on_the_threshold_is_refused_until_one_is_given(tmp_path: Path) -> None:
+    levels = np.zeros((8, 8), np.uint8)
+    levels[2:6, 1:4], levels[2:6, 4:6] = 255, 127  # 12 pixels sure, 8 that half of the people chose
+    asked = picture(stored(tmp_path / "m.png", levels))
+    with pytest.raises(CaseError, match=r"m\.png has grey levels: say by --threshold") as refused:
+        clear_cut(asked)
+    assert refused.value.code == "GREY_MASK"
+    np.testing.assert_array_equal(above(asked, 0), levels > 0)
+    np.testing.assert_array_equal(above(asked, 0.5), levels == 255)
+
+
+def test_soft_edges_are_no_grey_levels(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:60, :60]
+    soft = np.clip(255 * (20.5 - np.hypot(rows - 30, columns - 30)), 0, 255).astype(np.uint8)
+    assert len(np.unique(soft)) > 10  # the premise
+    asked = picture(stored(tmp_path / "m.png", soft))
+    np.testing.assert_array_equal(clear_cut(asked), soft >= 128)
+    assert not clear_cut(picture(stored(tmp_path / "empty.png", np.zeros((5, 5), np.uint8)))).any()
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_a_threshold_is_a_share_of_the_range(tmp_path: Path, white: int) -> None:
+    array = np.array([[0, white]], np.uint16 if white > 255 else np.uint8)
+    np.testing.assert_array_equal(above(picture(stored(tmp_path / "m.png", array)), 0.5), [[0, 1]])

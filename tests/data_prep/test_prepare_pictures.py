@@ -148,6 +148,30 @@ def test_bad_pictures_are_recorded_by_code_and_change_nobody_elses_place(ecssd: 
     assert str(tmp_path) not in (tmp_path / "out/provenance.json").read_text()
 
 
+def test_grey_levels_are_refused_one_by_one_until_a_threshold_is_given(ecssd: Path, tmp_path: Path) -> None:
+    grey = pixels(ecssd / "ground_truth_mask/0003.png").copy()
+    grey[9:, :] = 100  # as large as the object itself
+    Image.fromarray(grey).save(ecssd / "ground_truth_mask/0003.png")
+    refused = run("ecssd", ecssd, tmp_path / "out").failed
+    assert {id: error.code for id, error in refused.items()} == {"0003": "GREY_MASK"}
+    shares = {}
+    for threshold in (0.0, 0.5):
+        recipe = Recipe(size=8, threshold=threshold)
+        assert len(prepare("ecssd", ecssd, tmp_path / "out", recipe=recipe, split=Split()).written) == 10
+        shares[threshold] = by_id(tmp_path / "out")["0003"]["foreground"]
+    assert shares[0.0] > 1.5 * shares[0.5] > 0
+
+
+def test_a_threshold_is_refused_where_masks_have_no_grey_levels(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
+    (tmp_path / "index.csv").write_text("id,image,mask\na,a.png,b.png\n")
+    with pytest.raises(InputError, match="those of Kvasir-SEG have none"):
+        prepare("kvasir_seg", tmp_path, tmp_path.parent / "out", recipe=Recipe(threshold=0.5), split=Split(folds=1))
+    with pytest.raises(InputError, match="from 0 to below 1"):
+        Recipe(threshold=1.0)
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
