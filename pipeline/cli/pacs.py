@@ -6,8 +6,9 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,9 +17,11 @@ import typer
 
 from pipeline.cli import job
 from pipeline.cli.logs import messages
+from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
 from pipeline.inference.targets import Format
-from pipeline.io.dicomweb import Series, Wanted, find_series, pull_series, push_file
+from pipeline.io.dicomweb import Series, Wanted, find_series
+from pipeline.io.dicomweb_files import pull_series, push_file
 from pipeline.io.web import Server, authorization
 from pipeline.io.write import RTSTRUCT_SUFFIX, SEG_SUFFIX
 
@@ -146,12 +149,12 @@ def segment(
     wanted = _wanted(flags)
     with _told(quiet, verbose, log_file):
         server = _server(url, ca_bundle, plain_http)
-        station, of_bundle = _station(server, flags)
-        wanted = _wanted({**flags, "modality": modality or of_bundle})
+        find = partial(find_series, server, replace(wanted, modality=modality or _modality(bundle)))
         if watch is not None:
-            _watch(station, partial(find_series, server, wanted), watch)
+            _watch(_station(server, flags), find, watch)
             return
-        found = _some(find_series(server, wanted))
+        found = _some(find())  # before the network is loaded
+        station = _station(server, flags)
         new = [each for each in found if not station.journal.is_done(each)]
         logger.info("%d series, %d of them done before", len(found), len(found) - len(new))
         all_done = station.run(new)
@@ -183,8 +186,14 @@ def push(
     raise typer.Exit(int(failed > 0))
 
 
-def _station(server: Server, flags: dict[str, Any]) -> tuple[Station, str | None]:
-    """What segments, and the modality of its bundle. InputError."""
+def _modality(bundle: str) -> str | None:
+    """What the bundle segments, as DICOM calls it; None where its metadata do not say."""
+    image = roots.metadata(roots.bundle(bundle)).get("network_data_format", {}).get("inputs", {}).get("image", {})
+    return image.get("modality")
+
+
+def _station(server: Server, flags: dict[str, Any]) -> Station:
+    """What segments. InputError: no such bundle, or not for a PACS; nothing to send."""
     from pipeline.inference.batch import segment_folder
     from pipeline.inference.pacs import Station
     from pipeline.inference.pacs_journal import Journal
@@ -199,10 +208,11 @@ def _station(server: Server, flags: dict[str, Any]) -> tuple[Station, str | None
     segmenter = Segmenter.from_bundle(flags["bundle"], device=flags["device"])
     if segmenter.spatial_dims != 3:
         raise InputError(f"--bundle {flags['bundle']} segments pictures: `evoseg pacs pull`, then `evoseg segment`")
-    settings = {"allow_tilt": flags["allow_tilt"], "sent": bool(sent)}
-    made_by = (segmenter.name, segmenter.version, segmenter.weights_sha256[:16], *formats, *settings.items())
+    settings = {"allow_tilt": flags["allow_tilt"], "no_push": flags["no_push"]}
+    chosen = (name for name, is_set in settings.items() if is_set)
+    made_by = (segmenter.name, segmenter.version, segmenter.weights_sha256[:16], *formats, *chosen)
     plan = Plan(formats=formats, resume=True, arguments={"url": server.url, **settings})
-    station = Station(
+    return Station(
         server=server,
         out=out,
         segment=lambda cases: segment_folder(cases, segmenter, out, plan, draw=Draw(overlay=overlay)),
@@ -211,10 +221,9 @@ def _station(server: Server, flags: dict[str, Any]) -> tuple[Station, str | None
         keep_scans=flags["keep_scans"],
         allow_tilt=flags["allow_tilt"],
     )
-    return station, segmenter.modality
 
 
-def _watch(station: Station, find: Any, interval_s: float) -> None:
+def _watch(station: Station, find: Callable[[], list[Series]], interval_s: float) -> None:
     logger.info("looking for new series every %.0f s; Ctrl-C or SIGTERM ends it", interval_s)
     try:
         station.watch(find, interval_s=interval_s, pause=time.sleep)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.errors import CaseError, InputError
-from pipeline.inference.pacs_journal import DONE, Journal
+from pipeline.inference.pacs_journal import DONE, NO_SCAN, Journal
 from pipeline.inference.records import CaseResult
-from pipeline.io.dicomweb import Series, pull_series, push_file
+from pipeline.io.dicomweb import Series
+from pipeline.io.dicomweb_files import pull_series, push_file
 from pipeline.io.discover import Case, find_cases
 from pipeline.io.web import Server, ServerAway
 
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 SCANS = "scans"
 ROUND = 10
 _LONGEST_PAUSE_S = 900.0  # between two looks at a server that is away
+
+
+class _NoScan(Exception):
+    """Discovery passes over all that the series holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,10 @@ class Station:
     allow_tilt: bool = False
 
     def run(self, wanted: Sequence[Series]) -> bool:
-        """Do all these series; whether every one of them is done. InputError, ServerAway: of the server."""
+        """Do all these series; whether every one of them is done. InputError, ServerAway: of the server.
+
+        A series without a scan counts as done.
+        """
         for first in range(0, len(wanted), ROUND):
             self._round(wanted[first : first + ROUND])
         return all(map(self.journal.is_done, wanted))
@@ -78,6 +86,8 @@ class Station:
                 pulled.append((series, self._pull(series)))
             except CaseError as error:
                 self._close(series, error.code, error.message)
+            except _NoScan as error:
+                self._close(series, NO_SCAN, str(error))
         cases = [case for _, its_cases in pulled for case in its_cases]
         results = {result.id: result for result in self.segment(cases)} if cases else {}
         for series, its_cases in pulled:
@@ -89,14 +99,14 @@ class Station:
                 self._close(series, DONE)
 
     def _pull(self, series: Series) -> list[Case]:
-        """The volumes of a series, by ids that are or begin with its UID. CaseError."""
+        """The volumes of a series, by ids that are or begin with its UID. CaseError, _NoScan."""
         folder = self.out / SCANS / series.series
         logger.info("series %s: pulled", series.series)
         pull_series(self.server, series, folder)
         try:
             cases = find_cases([folder], allow_tilt=self.allow_tilt)
         except InputError as error:
-            raise CaseError("NOT_AN_IMAGE", str(error)) from error
+            raise _NoScan(str(error)) from error
         return [
             case if case.id.split("/")[0] == series.series else replace(case, id=f"{series.series}/{case.id}")
             for case in cases

@@ -15,7 +15,7 @@ from pipeline.io.dicomweb import Series
 logger = logging.getLogger(__name__)
 
 JOURNAL = "pacs.jsonl"
-DONE = "ok"
+DONE, NO_SCAN = "ok", "no scan"  # the latter of localizers, reports and the like, which are passed over
 ATTEMPTS = 3  # where a failure may pass by itself:
 _MAY_PASS = ("PULL_FAILED", "PUSH_FAILED", "WRITE_FAILED", "OUT_OF_MEMORY")
 
@@ -39,7 +39,7 @@ class Journal:
                 logger.debug("%s: a line is not whole", self.path)  # the last one of a run that was killed
 
     def is_done(self, series: Series) -> bool:
-        return DONE in self._attempts(series)
+        return not {DONE, NO_SCAN}.isdisjoint(self._attempts(series))
 
     def is_closed(self, series: Series) -> bool:
         """Whether it is done, or trying again is of no use: the scan itself was refused, or ATTEMPTS have failed."""
@@ -47,7 +47,7 @@ class Journal:
         return len(codes) >= ATTEMPTS or any(code not in _MAY_PASS for code in codes)
 
     def add(self, series: Series, code: str, message: str = "") -> None:
-        """Append an attempt: DONE or a key of CASE_CODES. On a full disk it is known until the process ends."""
+        """Append an attempt: DONE, NO_SCAN or a key of CASE_CODES. On a full disk this process alone remembers."""
         self._codes[self._key(series)].append(code)
         entry = dict(zip(("series", "images", "made_by"), self._key(series), strict=True))
         entry |= {"study": series.study, "code": code, "message": message, "time": datetime.now(UTC).isoformat()}

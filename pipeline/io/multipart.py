@@ -8,23 +8,23 @@ _PIECE = 1 << 18  # bytes that are asked for at a time
 _LONGEST_HEADER = 1 << 16
 
 
-class Truncated(ValueError):
-    """The stream ends before the boundary that closes it."""
+class BadMultipart(ValueError):
+    """The stream ends before the boundary that closes it, or a part's header has no end."""
 
 
 def read_parts(read: Callable[[int], bytes], boundary: str) -> Iterator[Iterator[bytes]]:
     """The content of every part, in pieces; what is left of one is skipped when the next is asked for.
 
     read: gives at most so many further bytes, b"" at the end. Memory does not grow with the size of a part.
-    Truncated: no closing boundary. ValueError: a part's header has no end.
+    BadMultipart.
     """
     stream = _Stream(read)
-    delimiter = b"\r\n--" + boundary.encode("ascii")
+    delimiter = b"\r\n--" + boundary.encode(errors="replace")
     for _ in stream.until(delimiter):
         pass  # what precedes the first part means nothing
     while stream.peek(2) != b"--":
         if sum(map(len, stream.until(b"\r\n\r\n", at_most=_LONGEST_HEADER))) > _LONGEST_HEADER:
-            raise ValueError("a part's header has no end")
+            raise BadMultipart("a part's header has no end")
         part = stream.until(delimiter)
         yield part
         for _ in part:
@@ -64,5 +64,5 @@ class _Stream:
     def _fill(self) -> None:
         more = self._read(_PIECE)
         if not more:
-            raise Truncated("it ends before its closing boundary")
+            raise BadMultipart("it ends before its closing boundary")
         self._buffer += more

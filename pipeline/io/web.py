@@ -175,17 +175,22 @@ def _is_local(host: str) -> bool:
 
 
 def _opener(origin: tuple[str, str, int], ca_bundle: Path | None) -> OpenerDirector:
+    # No proxy of the environment is to see what goes to this very machine.
+    proxies = ProxyHandler({}) if _is_local(origin[1]) else ProxyHandler()
+    if origin[0] == "http":  # to read all certificates of the system takes its time
+        return build_opener(proxies, _SameServer(origin))
     try:
         context = ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # SSLError is one
         raise InputError(f"{ca_bundle} cannot be read as certificates in PEM ({error.strerror or error})") from error
-    # No proxy of the environment is to see what goes to this very machine.
-    proxies = ProxyHandler({}) if _is_local(origin[1]) else ProxyHandler()
-    return build_opener(HTTPSHandler(context=context), proxies, _SameServer(origin))
+    return build_opener(proxies, _SameServer(origin), HTTPSHandler(context=context))
 
 
 class _SameServer(HTTPRedirectHandler):
-    """Follows a redirection within the server only: elsewhere the credentials would go along."""
+    """Follows a redirection within the server only: elsewhere the credentials would go along.
+
+    None of a POST: it would arrive as a GET, and what was to be stored would be lost.
+    """
 
     def __init__(self, origin: tuple[str, str, int]) -> None:
         self._origin = origin
@@ -193,8 +198,8 @@ class _SameServer(HTTPRedirectHandler):
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         target = urlsplit(newurl)
         elsewhere = f"{target.scheme}://{target.netloc.rpartition('@')[2]}"
-        if _checked(elsewhere, plain_http=True) != self._origin:
-            raise InputError(f"the server sends on to {elsewhere}, where credentials must not go: give its own address")
+        if req.get_method() != "GET" or _checked(elsewhere, plain_http=True) != self._origin:
+            raise InputError(f"the server sends on to {elsewhere}, where this must not go: give its final address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
