@@ -20,12 +20,17 @@ HOME = Path(__file__).resolve().parents[2]  # the checkout, or the folder that t
 def search_path() -> list[Path]:
     """Folders of bundles, first wins: $EVOSEG_BUNDLES (several, as in $PATH), the checkout, the wheel's share/."""
     named = [Path(entry).expanduser() for entry in os.environ.get("EVOSEG_BUNDLES", "").split(os.pathsep) if entry]
+    return [*named, *_installed("bundles")]
+
+
+def _installed(kind: str) -> list[Path]:
+    """Where a folder of the checkout lies there, and where a wheel puts it."""
     shares = [
         HOME,
         Path(sysconfig.get_path("data")),
         Path(sysconfig.get_path("data", sysconfig.get_preferred_scheme("user"))),
     ]
-    return [*named, HOME / "bundles", *(share / "share" / "evoseg" / "bundles" for share in shares)]
+    return [HOME / kind, *(share / "share" / "evoseg" / kind for share in shares)]
 
 
 def bundles() -> dict[str, Path]:
@@ -56,6 +61,20 @@ def bundle(name_or_path: str | os.PathLike[str]) -> str:
         f"no bundle is called {name_or_path}: {hint}known are {', '.join(known) or 'none'}; "
         "give one of these, a path to a bundle's folder, or set EVOSEG_BUNDLES to a folder of bundles"
     )
+
+
+def overlay(name_or_file: str | os.PathLike[str]) -> Path:
+    """The file of an overlay, a config that is read on top of a bundle's train.yaml, given by name or as a file.
+
+    InputError, naming those that there are, when there is none.
+    """
+    file = Path(name_or_file).expanduser()
+    if file.is_file():
+        return file.resolve()
+    known = {path.stem: path for folder in reversed(_installed("configs")) for path in folder.glob("*.yaml")}
+    if str(name_or_file) in known:
+        return known[str(name_or_file)]
+    raise InputError(f"no overlay is called {name_or_file}: there are {', '.join(sorted(known))}; or give a file")
 
 
 def metadata(root: str | os.PathLike[str]) -> dict[str, Any]:

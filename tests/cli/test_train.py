@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app
-from pipeline.cli.train import parse_settings, parse_value
+from pipeline.cli.train import parse_settings, parse_value, refuse_strange_keys
 from pipeline.errors import InputError
 
 CONFIG = """
@@ -100,3 +101,93 @@ def test_what_a_component_refuses_is_told_as_its_own_sentence(bundle: Path) -> N
     result = train(bundle)
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith(f"evoseg: {bundle.parent / 'data'} holds no .nii")
+
+
+@pytest.fixture
+def folds(bundle: Path) -> Path:
+    """A toy bundle that tells its fold, and a dataset of two folds; its output_dir."""
+    config = bundle / "configs" / "train.yaml"
+    text = config.read_text().replace("output_dir: .", f"output_dir: {bundle.parent / 'out'}\nfold: null\nseed: 0")
+    told = '- "$pathlib.Path(@output_dir).mkdir(parents=True)"\n- "$(pathlib.Path(@output_dir) / \'model.pt\')'
+    told += '.write_text(str(@fold))"\n'
+    config.write_text(text[: text.index('- "$(pathlib')] + told)
+    cases = []
+    for number in range(2):
+        case = {"id": str(number), "patient": str(number), "fold": number}
+        for kind in ("image", "label"):
+            case[kind] = f"{kind}{number}"
+            (bundle.parent / "data" / case[kind]).touch()
+        cases.append(case)
+    (bundle.parent / "data" / "dataset.json").write_text(json.dumps({"cases": cases}))
+    return bundle.parent / "out"
+
+
+def test_each_fold_is_trained_in_a_folder_of_its_own_and_leaves_a_model_of_an_ensemble(
+    bundle: Path, folds: Path
+) -> None:
+    result = train(bundle, "--folds", "all")
+    assert result.exit_code == 0, result.output
+    assert {path.name: path.read_text() for path in (folds / "models").iterdir()} == {
+        "model_0.pt": "0",
+        "model_1.pt": "1",
+    }
+    assert sorted(path.name for path in folds.iterdir()) == ["fold0", "fold1", "models"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--folds", "0,2"], "2 is not among the folds of"),
+        (["--folds", "one"], "one is not among the folds of"),
+        (["--folds", "0", "--set", "fold=1"], "--folds says which folds are trained"),
+    ],
+)
+def test_folds_that_there_are_not_or_that_are_told_twice_are_refused(
+    bundle: Path, folds: Path, arguments: list[str], message: str
+) -> None:
+    result = train(bundle, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_dataset_without_folds_is_told_how_to_get_them(bundle: Path, folds: Path) -> None:
+    described = bundle.parent / "data" / "dataset.json"
+    described.write_text(described.read_text().replace('"fold": 1', '"fold": 0'))
+    assert "evoseg prepare ... --folds N" in train(bundle, "--folds", "all").stderr
+
+
+def test_an_overlay_is_read_on_top_and_what_is_set_on_top_of_that(bundle: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("max_epochs: 5\noutput_dir: nowhere\n")
+    result = train(bundle, "--overlay", str(overlay), "--set", f"output_dir={tmp_path}")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "done").read_text().startswith("15")  # 5 epochs of 3 iterations
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_epoch: 5", "max_epoch is no key of toy_segmentation's train.yaml; near are max_epochs"),
+        ("train::trainers::amp: true", "train::trainers::amp is no key"),
+        ("a: [", "is not YAML"),
+        ("5", "holds no keys"),
+    ],
+)
+def test_an_overlay_that_would_change_nothing_is_refused(bundle: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    result = train(bundle, "--overlay", str(tmp_path / "mine.yaml"))
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_an_overlay_may_add_parts_that_it_refers_to_and_arguments_of_parts(tmp_path: Path) -> None:
+    config, overlay = tmp_path / "train.yaml", tmp_path / "mine.yaml"
+    config.write_text(CONFIG)
+    overlay.write_text("train::trainer::amp: true\nmine: {a: 1}\n+train::trainer: {hooks: '@mine::a'}\n")
+    refuse_strange_keys(config, overlay)
+
+
+def test_an_unknown_overlay_is_answered_with_those_that_there_are(bundle: Path) -> None:
+    result = train(bundle, "--overlay", "early_stop")
+    assert result.exit_code == 2
+    assert "amp, deterministic, early_stopping, mlflow, smoke" in result.stderr

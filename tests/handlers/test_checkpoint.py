@@ -30,7 +30,7 @@ class Stopped(Exception):
     """Stands for a killed process."""
 
 
-def run(folder, epochs=4, *, stop_in=None, scores=(0.1, 0.5, 0.3, 0.4), resume=True):
+def run(folder, epochs=4, *, stop_in=None, scores=(0.1, 0.5, 0.3, 0.4), **settings):
     """Trains a small network, as a fresh process would; returns its weights and the handler."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
@@ -52,7 +52,7 @@ def run(folder, epochs=4, *, stop_in=None, scores=(0.1, 0.5, 0.3, 0.4), resume=T
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: schedule.step())
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda e: evaluator.run([scores[e.state.epoch - 1]]))
     checkpoints = Checkpoints(
-        folder, network=network, optimizer=optimizer, lr_scheduler=schedule, evaluator=evaluator, resume=resume
+        folder, network=network, optimizer=optimizer, lr_scheduler=schedule, evaluator=evaluator, **settings
     )
     checkpoints.attach(trainer)
     if stop_in is not None:
@@ -113,3 +113,44 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     first, _ = run(tmp_path)
     again, _ = run(tmp_path)
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def epochs_of(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["epoch"]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (None, 4)])
+def test_a_run_ends_when_its_patience_does(tmp_path, patience, epochs):
+    run(tmp_path, patience=patience)  # the best epoch is the second
+    assert epochs_of(tmp_path) == epochs
+
+
+def test_a_run_that_was_stopped_ends_where_an_uninterrupted_one_does(tmp_path):
+    scores = (0.5, 0.3, 0.2, 0.6)  # the better fourth is never seen
+    with pytest.raises(Stopped):
+        run(tmp_path, scores=scores, patience=2, stop_in=9)  # an epoch was waited for already
+    run(tmp_path, scores=scores, patience=2)
+    assert epochs_of(tmp_path) == 3
+    run(tmp_path, scores=scores, patience=2)
+    assert epochs_of(tmp_path) == 3
+    run(tmp_path, scores=scores)
+    assert epochs_of(tmp_path) == 4
+
+
+def test_a_patience_of_no_epoch_is_refused(tmp_path):
+    with pytest.raises(InputError, match="1 epoch or more"):
+        run(tmp_path, patience=0)
+
+
+def test_the_scaler_of_monais_mixed_precision_is_kept_too(tmp_path):
+    network, evaluator, trainer = torch.nn.Linear(1, 1), Engine(lambda *_: None), Engine(lambda *_: None)
+    optimizer = torch.optim.SGD(network.parameters())
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    kept = Checkpoints(tmp_path, network=network, optimizer=optimizer, lr_scheduler=schedule, evaluator=evaluator)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    trainer.state.max_epochs, trainer.state.epoch_length = 1, 1
+    trainer.scaler.scale(torch.zeros(1))  # makes the scale a tensor
+    kept.save(trainer)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    kept.load(trainer)
+    assert trainer.scaler.get_scale() == 2.0
