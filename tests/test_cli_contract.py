@@ -28,13 +28,13 @@ CONTRACT: dict[str, set[str]] = {
         *("INPUT...", "-o", "--output", "--bundle", "--format", "--device", "--series", "--resume", "--overwrite"),
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
         *("--solver", "--steps", "--trajectory", "--centers", "--volumes", "--allow-tilt", "--no-report"),
-        *("--timeout-per-case", "--jobs", "--shard", "--engine"),
+        *("--timeout-per-case", "--jobs", "--shard", "--engine", "--tta", "--per-label", "--save-probabilities"),
     },
     "refine": {
         *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output"),
         *("--bundle", "--format", "--device", "--series", "--solver", "--steps", "--trajectory", "--resume"),
         *("--overwrite", "--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
-        *("--allow-tilt", "--no-report", "--timeout-per-case", "--jobs", "--shard", "--engine"),
+        *("--allow-tilt", "--no-report", "--timeout-per-case", "--jobs", "--shard", "--engine", "--per-label"),
     },
     "evaluate": {
         *("PREDICTIONS", "REFERENCES", "-o", "--output", "--labels", "--surface", "--tolerance-mm", "--missing"),

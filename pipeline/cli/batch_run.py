@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -102,9 +102,11 @@ def _one_file(cases: Sequence[Case], job: Job, plan: Plan, prompts: Prompts | No
             f"{out} is one file, the input holds {len(cases)} cases ({names}): "
             "choose one series with --series UID, or give a folder as OUT"
         )
-    if plan.resume or plan.formats or job.trajectory or plan.shard or plan.engine != "local":
+    several = job.trajectory or plan.formats or plan.per_label or plan.probabilities
+    if several or plan.resume or plan.shard or plan.engine != "local":
         raise InputError(
-            f"--resume, --format, --trajectory, --shard and --engine need a folder as OUT, {out} is a file"
+            "--resume, --format, --trajectory, --per-label, --save-probabilities, --shard and --engine need a folder "
+            f"as OUT, {out} is a file"
         )
     case = cases[0]
     if out.resolve() in (path.resolve() for path in (*case.files, *(prompts.files(case) if prompts else ()))):
@@ -125,7 +127,8 @@ def _segmenter(job: Job, *, evolves: bool) -> Segmenter:
     """The bundle. InputError: it does not evolve a contour where it should."""
     from pipeline.inference.segmenter import Segmenter  # here: it imports torch
 
-    segmenter = Segmenter.from_bundle(job.bundle, device=job.device, solver=job.solver_fields())
+    run: dict[str, Any] = {"solver": job.solver_fields(), "tta": job.tta, "probabilities": job.save_probabilities}
+    segmenter = Segmenter.from_bundle(job.bundle, device=job.device, **run)
     if evolves and segmenter.evolution is None:
         raise InputError(
             f"--bundle {job.bundle} evolves no contour, as refine and --trajectory need it: choose another, see "

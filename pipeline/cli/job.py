@@ -41,6 +41,13 @@ StepsFlag = Annotated[
 TrajectoryFlag = Annotated[
     bool, typer.Option("--trajectory", help="Write how the contour evolved: level sets, frames, an animation.")
 ]
+TtaFlag = Annotated[bool, typer.Option("--tta", help="Average over mirror images: better by a little, slower.")]
+PerLabelFlag = Annotated[
+    bool, typer.Option("--per-label", help="Beside the labels a map of each alone: per_label/CASE/NAME.")
+]
+ProbabilitiesFlag = Annotated[
+    bool, typer.Option("--save-probabilities", help="Beside the labels how probable each is: probabilities/CASE.")
+]
 ResumeFlag = Annotated[bool, typer.Option("--resume", help="Keep the finished cases of an earlier run.")]
 OverwriteFlag = Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")]
 OnErrorFlag = Annotated[OnError, typer.Option(help="What to do after a case that failed.")]
@@ -92,6 +99,9 @@ class Job:
     solver: str | None
     steps: int | None
     trajectory: bool
+    tta: bool = False
+    per_label: bool = False
+    save_probabilities: bool = False
     resume: bool
     overwrite: bool
     on_error: OnError
@@ -109,8 +119,12 @@ class Job:
         """InputError for flags that contradict each other. begun_with: the flags of the verb alone."""
         if self.resume and self.overwrite:
             raise InputError("--resume keeps what --overwrite replaces: give one of them")
+        if self.trajectory and (self.tta or self.save_probabilities):
+            raise InputError("--trajectory shows one contour, --tta and --save-probabilities do not: give one of them")
         return Plan(
             formats=tuple(self.format_ or ()),
+            per_label=self.per_label,
+            probabilities=self.save_probabilities,
             resume=self.resume,
             overwrite=self.overwrite,
             on_error=self.on_error,
@@ -119,7 +133,7 @@ class Job:
             shard=Shard.parse(self.shard) if self.shard else None,
             engine=self.engine,
             device=self.device,
-            settings=as_json({"solver": self.solver, "steps": self.steps, **begun_with}),
+            settings=as_json({"solver": self.solver, "steps": self.steps, "tta": self.tta or None, **begun_with}),
             arguments=as_json({**vars(self), **begun_with}),
         )
 

@@ -47,6 +47,7 @@ def refine(
     solver: job.SolverFlag = None,
     steps: job.StepsFlag = None,
     trajectory: job.TrajectoryFlag = False,
+    per_label: job.PerLabelFlag = False,
     resume: job.ResumeFlag = False,
     overwrite: job.OverwriteFlag = False,
     on_error: job.OnErrorFlag = "continue",

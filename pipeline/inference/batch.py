@@ -20,7 +20,7 @@ from pipeline.inference.plan import Draw, Plan, Prompts
 from pipeline.inference.recording import Record
 from pipeline.inference.records import CaseResult, RecordFiles
 from pipeline.inference.stages import Outcome, Task, result_of
-from pipeline.inference.targets import Targets, refuse_existing, source_of, targets_below
+from pipeline.inference.targets import Beside, Targets, refuse_existing, source_of, targets_below
 from pipeline.io.discover import Case
 from pipeline.io.versions import versions
 from pipeline.io.whole_file import remove_parts
@@ -59,7 +59,8 @@ def segment_folder(
     plan, draw = plan or Plan(), draw or Draw()
     read = {case.id: (*case.files, *(prompts.files(case) if prompts else ())) for case in cases}
     kind: dict[str, Any] = {"spatial_dims": segmenter.spatial_dims, "objects": segmenter.numbers_objects}
-    targets = targets_below(out, cases, read, formats=plan.formats, **kind)
+    beside = Beside(names=segmenter.names, per_label=plan.per_label, probabilities=plan.probabilities)
+    targets = targets_below(out, cases, read, formats=plan.formats, beside=beside, **kind)
     cases = plan.shard.share(cases) if plan.shard else cases
     _refuse_to_replace(out, plan, [targets[case.id] for case in cases])
     files = RecordFiles(out, plan.shard)
@@ -164,17 +165,17 @@ def _facts(segmenter: Segmenter, plan: Plan) -> dict[str, Any]:
 
 def _finished(case: Case, read: Iterable[Path], result: CaseResult | None, targets: Targets) -> bool:
     """Whether an earlier result is of the same, unchanged files, and its labels can be read to their end."""
-    if result is None or result.status != "ok" or not all(path.is_file() for path in targets.labels):
+    if result is None or result.status != "ok" or not all(path.is_file() for path in targets.results):
         return False
     if Path(result.source).resolve() != Path(source_of(case)).resolve():
         logger.warning("%s is segmented again: the result there was made from %s", case.id, result.source)
         return False
-    made = min(path.stat().st_mtime for path in targets.labels)
+    made = min(path.stat().st_mtime for path in targets.results)
     if any(path.exists() and path.stat().st_mtime > made for path in read):  # slices may have arrived meanwhile
         logger.warning("%s is segmented again: its input has changed since", case.id)
         return False
     try:
-        for path in targets.labels:
+        for path in targets.results:
             read_back(path)
     except CaseError as error:
         logger.warning("%s is segmented again: the result there is broken: %s", case.id, error.message)

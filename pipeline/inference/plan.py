@@ -24,6 +24,7 @@ class Plan:
     """How a batch is run.
 
     formats: files written for every case; empty: NIfTI of volumes, PNG of pictures.
+    per_label, probabilities: what is written beside the labels (targets.Beside).
     resume: leave out the cases that an earlier run with the same weights, formats and settings has finished.
     overwrite: replace the results of an earlier run.  on_error: what to do after a case that failed.
     settings: what else the results depend on.  arguments: the command line. Both as JSON holds them, for run.json.
@@ -35,6 +36,8 @@ class Plan:
     """
 
     formats: tuple[Format, ...] = ()
+    per_label: bool = False
+    probabilities: bool = False
     resume: bool = False
     overwrite: bool = False
     on_error: Literal["continue", "stop"] = "continue"

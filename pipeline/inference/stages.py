@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import CaseError
 from pipeline.inference import object_table, quality
 from pipeline.inference.authorship import author
+from pipeline.inference.beside import write_beside
 from pipeline.inference.clock import Clock, attempt
 from pipeline.inference.plan import Draw, Prompts
 from pipeline.inference.records import CaseResult, Status
@@ -160,6 +161,7 @@ class Stages:
 
     def _write(self, task: Task, prompt: Prompt | None, found: Segmentation) -> None:
         """Last of all: labels that are there are of a whole case, whatever stops the run."""
+        write_beside(task.targets, found, task.case)
         labels, by = found.objects or found.labels, author(self.segmenter, prompt)
         for path in task.targets.labels:
             with self._alone(path.suffix == ".dcm"):
