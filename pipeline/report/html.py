@@ -31,7 +31,7 @@ CASES_FILE, RUN_FILE = "cases.csv", "run.json"
 OTHER_FILES = ("objects.csv", f"{OVERLAYS}/")
 PAGE = Path(__file__).with_name("page")
 DRAWN = ("ok", "flagged")  # of a case that failed there may be an older picture
-QUIET = (None, False, [], "")  # arguments that say nothing
+QUIET: tuple[Any, ...] = (None, False, [], "")  # arguments that say nothing
 
 
 class Remark(NamedTuple):
@@ -39,7 +39,7 @@ class Remark(NamedTuple):
 
     name: str
     meaning: str
-    count: int
+    cases: int
 
 
 class Line(NamedTuple):

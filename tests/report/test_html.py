@@ -98,7 +98,7 @@ def test_what_to_look_at_comes_first(tmp_path):
 
 def test_the_page_tells_what_made_it(tmp_path):
     text = report(tmp_path, case("a")).text
-    for told in ("kidneys 0.1.0", "4694d488", "research use only", "cuda:0", "2026-11-20 17:45 UTC, 2 h 1 min", "scans"):
+    for told in ("kidneys 0.1.0", "4694d488", "research use only", "cuda:0", "17:45 UTC, 2 h 1 min", "scans"):
         assert told in text
     assert "resume" not in text and "ray" not in text  # neither a flag that was not given nor what is not installed
 
