@@ -68,16 +68,21 @@ class Pacs:
                 return replies.pop(0)
         if method == "POST":
             return self._stored(body)
-        last = parts.path.split("/")[-1]
+        *_, before, last = parts.path.split("/")
         if last in ("series", "instances"):
-            return self._results(last == "series", self.queries[-1])
-        files = [content for uid, content in self.files.items() if last in (uid, SERIES)]
-        return multipart(*files) if files else Reply(404)
+            return self._results(self.queries[-1], of_series="" if last == "series" else before)
+        if last in self.files:
+            return multipart(self.files[last])
+        return multipart(*(self.files[str(header.SOPInstanceUID)] for header in self._headers(last)))
 
-    def _results(self, of_series: bool, query: dict[str, str]) -> Reply:
-        headers = [pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True) for content in self.files.values()]
+    def _headers(self, of_series: str = "") -> list[pydicom.Dataset]:
+        found = [pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True) for content in self.files.values()]
+        return [header for header in found if of_series in ("", header.SeriesInstanceUID)]
+
+    def _results(self, query: dict[str, str], *, of_series: str) -> Reply:
+        headers = [each for each in self._headers(of_series) if query.get("00080060") in (None, each.Modality)]
         found = [described(header) for header in headers]
-        if of_series:
+        if not of_series:
             uids = [header.SeriesInstanceUID for header in headers]
             found = [
                 described(header) | {"00201209": {"vr": "IS", "Value": [uids.count(header.SeriesInstanceUID)]}}
