@@ -51,9 +51,10 @@ def append_text(path: Path, text: str) -> None:
                 file.write(text)
                 file.flush()
             except OSError:
-                with suppress(OSError):  # what the buffer still holds
+                with suppress(OSError):  # again, of what the buffer still holds
                     file.close()
-                os.truncate(path, size)
+                with suppress(OSError):
+                    os.truncate(path, size)
                 raise
     except OSError as error:
         reason = error.strerror or str(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import CaseError
-from pipeline.io.whole_file import whole_file, write_text
+from pipeline.io.whole_file import append_text, remove_parts, whole_file, write_text
 
 
 def left_in(folder: Path) -> list[str]:
@@ -48,3 +48,24 @@ def test_a_file_in_the_way_of_the_folder_is_a_refusal_too(tmp_path):
 def test_text_keeps_its_line_ends_on_any_system(tmp_path):
     write_text(tmp_path / "a.csv", "é\nb\r\n")
     assert (tmp_path / "a.csv").read_bytes() == b"\xc3\xa9\nb\r\n"
+
+
+def test_what_cannot_be_appended_whole_is_not_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.csv"
+    append_text(path, "a\n")
+    append_text(path, "b\n")
+    assert path.read_text() == "a\nb\n"
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(CaseError, match="No space left") as refused:
+        append_text(tmp_path / "full", "c\n")
+    assert refused.value.code == "WRITE_FAILED"
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "sub/labels.nii.gz") as part:
+        part.write_bytes(b"labels")
+        left = part.with_name(".part-01234567.nii.gz")
+        left.write_bytes(b"half")
+    (tmp_path / ".part-of-a-book.txt").write_text("mine")
+    remove_parts(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"labels.nii.gz", ".part-of-a-book.txt"}
