@@ -57,8 +57,8 @@ def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20
     bandwidth: of the mean shift; 0.9 parts what the training's margin of 1 has parted, 0.4 also what came less far.
     min_area: pixels of the least object. ValueError: values that are not finite.
     """
-    blobs = label(f > FOREGROUND_MARGIN / 2)[0]
-    inside = np.flatnonzero(blobs)
+    foreground = f > FOREGROUND_MARGIN / 2
+    blobs, inside = label(foreground)[0], np.flatnonzero(foreground)
     own = blobs.ravel()[inside]
     modes = mean_shift(f.ravel()[inside], own - 1, bandwidth=bandwidth)
     parts = blobs

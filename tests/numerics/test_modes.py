@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.numerics import modes
 from pipeline.numerics.modes import mean_shift
 
 LEVELS = np.array([2.0, 3.0, 4.0, 5.0, 6.5])
@@ -32,12 +33,12 @@ def climbed(x, values, bandwidth):
 def test_the_partition_of_1e5_values_is_that_of_pointwise_iteration(bandwidth, spread):
     """The iteration keeps the order, so it is enough to follow the two values on either side of each cut."""
     values = np.sort(clusters(spread, n=100_000)[0])
-    modes = mean_shift(values, bandwidth=bandwidth)
-    assert modes[-1] == 4
-    for last in np.flatnonzero(np.diff(modes)):
+    found = mean_shift(values, bandwidth=bandwidth)
+    assert found[-1] == 4
+    for last in np.flatnonzero(np.diff(found)):
         below, above = (climbed(values[i], values, bandwidth) for i in (last, last + 1))
         assert above - below > 0.8  # two modes
-        assert abs(climbed(LEVELS[modes[last]], values, bandwidth) - below) < 1e-4  # and no third between the levels
+        assert abs(climbed(LEVELS[found[last]], values, bandwidth) - below) < 1e-4  # and no third between the levels
 
 
 @pytest.mark.parametrize("bandwidth", [0.9, 0.4])
@@ -46,18 +47,34 @@ def test_modes_are_recovered_at_the_stated_spread(bandwidth):
     assert (mean_shift(values, bandwidth=bandwidth) == which).mean() > 0.97  # beyond, the clusters overlap
 
 
-@pytest.mark.parametrize(("bandwidth", "spread", "modes"), [(0.9, 0.36, 2), (0.9, 0.45, 1), (0.4, 0.45, 2)])
-def test_two_clusters_at_distance_1_merge_where_their_spread_and_the_kernel_s_reach_a_half(bandwidth, spread, modes):
+@pytest.mark.parametrize(("bandwidth", "spread", "count"), [(0.9, 0.36, 2), (0.9, 0.45, 1), (0.4, 0.45, 2)])
+def test_two_clusters_at_distance_1_merge_where_their_spread_and_the_kernel_s_reach_a_half(bandwidth, spread, count):
     # No noise: quantiles of the normal distribution
     quantiles = np.interp(np.linspace(0.0005, 0.9995, 2000), *_normal_distribution())
     values = np.concatenate([2 + spread * quantiles, 3 + spread * quantiles])
-    assert mean_shift(values, bandwidth=bandwidth).max() + 1 == modes
+    assert mean_shift(values, bandwidth=bandwidth).max() + 1 == count
 
 
 def _normal_distribution():
     x = np.linspace(-5, 5, 2001)
     density = np.exp(-(x**2) / 2)
     return np.cumsum(density) / density.sum(), x
+
+
+def test_cuts_are_settled_also_where_the_density_is_nearly_flat(monkeypatch):
+    draw, scenes = np.random.default_rng(0), []
+    for _ in range(11):  # five of Newton's steps leave values of the first and the last on the wrong side
+        n, kinds = draw.integers(1, 4000), draw.integers(1, 30)
+        levels = draw.integers(0, draw.integers(2, 40), n) * draw.uniform(0.3, 1.2)
+        values = (levels + draw.normal(0, draw.uniform(0.02, 0.3), n)).astype(np.float32)
+        scenes.append((values, np.unique(draw.integers(0, kinds, n), return_inverse=True)[1]))
+    for bandwidth in (0.9, 0.4):
+        found = [mean_shift(*scene, bandwidth=bandwidth) for scene in scenes]
+        with monkeypatch.context() as patched:
+            patched.setattr(modes, "NEWTON_STEPS", 60)
+            patched.setattr(modes, "SETTLED", 0.0)
+            for partition, scene in zip(found, scenes, strict=True):
+                np.testing.assert_array_equal(partition, mean_shift(*scene, bandwidth=bandwidth))
 
 
 def test_groups_are_shifted_each_by_itself():
