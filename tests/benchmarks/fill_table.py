@@ -21,6 +21,7 @@ from pathlib import Path
 from paper_tables.costs import write_efficiency, write_estimate
 from paper_tables.curves import write_curves
 from paper_tables.description import Cell, Line, Table, distinct
+from paper_tables.level_sets import contours, patient_overlaps, saliency, saliency_scores, testable
 from paper_tables.noisy_labels import class_scores, robustness
 from paper_tables.objects import object_scores, objects
 from paper_tables.scoring import score
@@ -32,8 +33,14 @@ from pipeline.io.whole_file import write_text
 
 logger = logging.getLogger("fill_table")
 
-MEASURES = {"labels": class_scores, "objects": object_scores}  # a table's kind -> how a cell is scored, if not as usual
-WRITERS = {"labels": robustness, "objects": objects}
+# a table's kind -> how a cell is scored, and how the table is written, if not as usual
+MEASURES = {
+    "labels": class_scores,
+    "objects": object_scores,
+    "contours": patient_overlaps,
+    "saliency": saliency_scores,
+}
+WRITERS = {"labels": robustness, "objects": objects, "contours": contours, "saliency": saliency}
 
 
 def main(arguments: list[str]) -> None:
@@ -71,7 +78,12 @@ def _text(table: Table, lines: list[Line], output: Path, command: str) -> str:
         return write_curves(table, lines, output.parent, command)
     conditions = {network: {name: table.conditions[name] for name in names} for network, names in table.shown.items()}
     scored = {
-        cell.folder: score(cell, stored, conditions[cell.network], MEASURES.get(table.kind))
+        cell.folder: score(
+            cell,
+            stored,
+            {name: each for name, each in conditions[cell.network].items() if testable(cell, each)},
+            MEASURES.get(table.kind),
+        )
         for cell in distinct(lines)
         if (stored := result(cell)) is not None
     }

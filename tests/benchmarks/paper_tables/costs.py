@@ -158,7 +158,7 @@ def write_estimate(table: Table, lines: Sequence[Line]) -> str:
     hours = dict.fromkeys((cell.dataset for cell in missing), 0.0)
     timed: dict[tuple[Any, ...], tuple[float, float]] = {}
     for cell in missing:
-        trained, stopping, size = _pictures(cell)
+        trained, stopping, size = _slices(cell) if table.kind == "contours" else _pictures(cell)
         key = (cell.network, cell.filters, size)
         if key not in timed:
             timed[key] = step_seconds(cell.parser().get_parsed_content("network_def"), size, batch=2)
@@ -179,3 +179,9 @@ def _pictures(cell: Cell) -> tuple[int, int, tuple[int, ...]]:
     train, stop = (cases(cell.config["dataset_dir"], part, **chosen) for part in PARTS)
     trained = len(train[:: cell.config.get("train_every", 1)])
     return trained, len(stop), tuple(PictureDataset(train[:1])[0]["image"].shape)
+
+
+def _slices(cell: Cell) -> tuple[int, int, tuple[int, ...]]:
+    """As `_pictures`, of a cell that is trained on the slices of volumes."""
+    trained, stopping = (cell.parser().get_parsed_content(f"{part}::dataset") for part in ("train", "validate"))
+    return len(trained), len(stopping), tuple(trained[0]["image"].shape)

@@ -59,7 +59,7 @@ class Curve:
         self.losses, self.since = [], now
         self.epochs = [*(earlier for earlier in self.epochs if earlier["epoch"] < epoch), entry]
         write_json(self.path, {"epochs": self.epochs})
-        logger.info("epoch %(epoch)d: loss %(loss)s, Dice %(dice)s, %(cpu_seconds).1f CPU seconds", entry)
+        logger.info(", ".join(f"{name} {value}" for name, value in entry.items()))
 
 
 def result(cell: Cell) -> dict[str, Any] | None:
@@ -115,7 +115,11 @@ def _facts(cell: Cell, parser: ConfigParser, curve: Curve) -> dict[str, Any]:
         "seed": cell.seed,
         "epochs": checkpoint["epoch"],
         "best_epoch": checkpoint["best_epoch"],
-        "split": {"text": described["split"], "train": len(data["train"]), "stop": len(data["validate"])},
+        "split": {
+            "text": described.get("split", f"{described.get('folds')} folds by patient"),
+            "train": len(data["train"]),
+            "stop": len(data["validate"]),
+        },
         "cost": plain(vars(spent)) | {"cpu_seconds": sum(entry["cpu_seconds"] for entry in curve.epochs)},
         "commit": commit(),
         "device": str(parser.get_parsed_content("device")),

@@ -67,11 +67,14 @@ def markdown(table: Table, lines: Sequence[Line], load: Load, command: str) -> s
         chosen = [line for line in lines if (line.dataset, line.comparison) == (dataset, comparison)]
         parts.append(f"## {table.datasets[dataset]['title']}, equal {comparison}")
         parts.append(_group(table, chosen, load))
+    return "\n\n".join([*parts, *absent(table, lines)]) + "\n"
+
+
+def absent(table: Table, lines: Sequence[Line]) -> list[str]:
+    """A sentence that names the data sets that were not there, if any."""
     shown = {line.dataset for line in lines}
-    absent = [table.datasets[name]["title"] for name in table.content["datasets"] if name not in shown]
-    if absent:
-        parts.append(f"Not prepared, so not run: {', '.join(absent)}.")
-    return "\n\n".join(parts) + "\n"
+    titles = [table.datasets[name]["title"] for name in table.content["datasets"] if name not in shown]
+    return [f"Not prepared, so not run: {', '.join(titles)}."] if titles else []
 
 
 def rows_of(line: Line, conditions: Sequence[str], load: Load) -> list[Row]:
