@@ -1,7 +1,9 @@
-"""What a reader of cases.csv should look at: the size of every label, and flags for results that may be wrong.
+"""What a reader of cases.csv should look at: size and intensity of every label, flags for what may be wrong.
 
 EMPTY:<name>           the label was not found
 TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there
+IMPLAUSIBLE_SIZE:<name>  no whole one of these is as small or as large, says the bundle: a part, or something else
+FRAGMENTS:<name>       it lies in more parts than it has, and the smaller ones are more than STRAY of it
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
 EMPTY_INITIAL          there was no contour to refine: the result is the bundle's own
@@ -24,9 +26,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pipeline.io.geometry import is_sheared
 from pipeline.io.orientation import canonical_order
+from pipeline.io.segments import Segment
 from pipeline.io.volume import Volume
 from pipeline.metrics.overlap import Overlap, label_counts
 
@@ -34,6 +38,7 @@ AXES = {2: "yx", 3: "xyz"}  # number of array axes -> their names in tables: a p
 
 MODALITY = "MODALITY"
 MIN_SLICES = 5
+STRAY = 0.01  # share of a label's voxels that may lie beside its parts
 # What DICOM calls what bundles take, where the words differ; and what it says of pictures of any origin.
 _IN_DICOM = {"MRI": ("MR",), "dermoscopy": ("DMS", "XC"), "microscopy": ("SM", "GM"), "light microscopy": ("SM", "GM")}
 _ANY_MODALITY = ("", "OT", "SC")
@@ -56,6 +61,25 @@ def count(objects: Volume, names: Mapping[int, str]) -> dict[str, float]:
     """`count_<name>`: how many objects of the only label there are, in a map that numbers them from 1 without gaps."""
     (name,) = names.values()
     return {f"count_{column_word(name)}": float(objects.array.max(initial=0))}
+
+
+def intensity(image: Volume, labels: Volume, names: Mapping[int, str], *, modality: str) -> dict[str, float]:
+    """`mean_hu_<name>` of a CT, else `mean_intensity_<name>`: the image's mean in each label, nan where it is not.
+
+    Of a picture in colour the mean of its channels. modality: what the bundle takes.
+    """
+    inside = labels.array != 0
+    values = image.array[inside].astype(np.float64)
+    values = values.mean(axis=1) if values.ndim > 1 else values
+    numbers = labels.array[inside]
+    sums, counts = np.bincount(numbers, values), np.bincount(numbers)
+    column = "mean_hu" if modality == "CT" and image.spatial_dims == 3 else "mean_intensity"
+    return {
+        f"{column}_{column_word(name)}": float(sums[label] / counts[label])
+        if label < len(counts) and counts[label]
+        else float("nan")
+        for label, name in names.items()
+    }
 
 
 def change(labels: Volume, initial: Volume) -> dict[str, float]:
@@ -102,13 +126,15 @@ def flags(
     modality: str,
     field_of_view_mm: tuple[float, float] | None = None,
     scanned: str = "",
+    segments: Mapping[int, Segment] | None = None,
 ) -> tuple[str, ...]:
     """The flags above that hold for this case.
 
     modality: what the bundle takes.  field_of_view_mm: the least and greatest in-plane side of the scans that it was
-    trained on.  scanned: the modality in the image's header, empty if that is no DICOM.
+    trained on.  scanned: the modality in the image's header, empty if that is no DICOM.  segments: what is expected of
+    labels; None: anything.
     """
-    found = [*_label_flags(labels.array, names)]
+    found = [*_label_flags(labels.array, names), *_unexpected(labels, segments or {})]
     if scanned not in (*_ANY_MODALITY, *_IN_DICOM.get(modality, (modality,))):
         found.append(f"{MODALITY}:{column_word(scanned)}")
     if image.spatial_dims == 3:
@@ -136,6 +162,33 @@ def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Itera
             yield f"EMPTY:{column_word(name)}"
         elif label in at_border:
             yield f"TOUCHES_BORDER:{column_word(name)}"
+
+
+def _unexpected(labels: Volume, segments: Mapping[int, Segment]) -> Iterator[str]:
+    """Flags of labels that are there, but not as their segments say."""
+    column, unit = _unit(labels)
+    boxes = ndimage.find_objects(labels.array)
+    for label, segment in segments.items():
+        box = boxes[label - 1] if label <= len(boxes) else None
+        if box is None:
+            continue
+        mask = labels.array[box] == label
+        size = np.count_nonzero(mask) * unit
+        if segment.plausible_ml and column == "volume_ml":
+            least, most = segment.plausible_ml
+            if not least <= size <= most:
+                yield f"IMPLAUSIBLE_SIZE:{column_word(segment.name)}"
+        if segment.parts and _stray_share(mask, segment.parts) > STRAY:
+            yield f"FRAGMENTS:{column_word(segment.name)}"
+
+
+def _stray_share(mask: NDArray[np.bool_], parts: int) -> float:
+    """The share of a mask that is not of its largest parts; parts hang together by faces."""
+    numbered, count = ndimage.label(mask)
+    if count <= parts:
+        return 0.0
+    voxels = np.sort(np.bincount(numbered.ravel())[1:])
+    return float(voxels[:-parts].sum() / voxels.sum())
 
 
 def _scan_flags(image: Volume, field_of_view_mm: tuple[float, float] | None) -> Iterator[str]:

@@ -131,6 +131,7 @@ class Stages:
     ) -> tuple[dict[str, float], tuple[str, ...], list[object_table.Row]]:
         segmenter, names = self.segmenter, found.names
         sizes = quality.sizes(found.labels, names)
+        sizes |= quality.intensity(image, found.labels, names, modality=segmenter.modality)
         if found.objects:
             sizes |= quality.count(found.objects, names)
         sizes |= quality.used(found.labels, names, found.centers, found.volumes)
@@ -140,6 +141,7 @@ class Stages:
             "modality": segmenter.modality,
             "field_of_view_mm": segmenter.field_of_view_mm,
             "scanned": case.modality,
+            "segments": segmenter.segments,
         }
         flags = quality.flags(image, found.labels, names, **described)
         if any(flag.startswith(quality.MODALITY) for flag in flags):  # it makes a whole batch worthless: said at once

@@ -22,16 +22,22 @@ TISSUE = Code("85756007", "SCT", "Tissue")
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 # Colours of labels that come without one, told apart by the colour-blind (Okabe and Ito 2008).
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+_KEYS = {"category", "type", "rgb", "plausible_ml", "parts"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """One label: its name, the codes of what it is (DICOM's category and type) and its colour, 0 to 255 each."""
+    """One label: its name, the codes of what it is (DICOM's category and type) and its colour, 0 to 255 each.
+
+    plausible_ml: between these a whole one in a patient lies. parts: as how many it appears at most. None: any.
+    """
 
     name: str
     category: Code = TISSUE
     type: Code = TISSUE
     rgb: tuple[int, int, int] = _COLOURS[0]
+    plausible_ml: tuple[float, float] | None = None
+    parts: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +63,9 @@ class Authorship:
 def segments_of(names: Mapping[int, str], described: Mapping[str, Any]) -> dict[int, Segment]:
     """Label -> segment from a bundle's metadata.json: `names` of its labels, and what its key "segments" says of each.
 
-    described: {"1": {"category": {"value", "scheme", "meaning"}, "type": the same, "rgb": [185, 102, 83]}}; what is
-        not said takes the defaults above. InputError: a label without a name, an unknown key, no code, no colour.
+    described: {"1": {"category": {"value", "scheme", "meaning"}, "type": the same, "rgb": [185, 102, 83],
+        "plausible_ml": [50, 800], "parts": 2}}; what is not said takes the defaults above.
+    InputError: a label without a name, an unknown key, no code, no colour, no such numbers.
     """
     if strangers := set(described) - {str(label) for label in names}:
         raise InputError(f"metadata.json: segments describes {sorted(strangers)}, which channel_def does not name")
@@ -67,13 +74,27 @@ def segments_of(names: Mapping[int, str], described: Mapping[str, Any]) -> dict[
 
 def _segment(label: int, name: str, said: Mapping[str, Any]) -> Segment:
     where = f"metadata.json: segments, label {label}"
-    if unknown := set(said) - {"category", "type", "rgb"}:
-        raise InputError(f"{where}: {sorted(unknown)} is none of category, type and rgb")
+    if unknown := set(said) - _KEYS:
+        raise InputError(f"{where}: {sorted(unknown)} is none of {', '.join(sorted(_KEYS))}")
     rgb: Sequence[Any] = said.get("rgb", _unknown(label).rgb)
     if len(rgb) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in rgb):
         raise InputError(f"{where}: rgb is {rgb}, it must be three whole numbers from 0 to 255")
     codes = {key: _code(said[key], f"{where}, {key}") for key in ("category", "type") if key in said}
-    return Segment(name=name, rgb=(rgb[0], rgb[1], rgb[2]), **codes)
+    return Segment(name=name, rgb=(rgb[0], rgb[1], rgb[2]), **codes, **_expected(said, where))
+
+
+def _expected(said: Mapping[str, Any], where: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if (parts := said.get("parts")) is not None:
+        if not isinstance(parts, int) or parts < 1:
+            raise InputError(f"{where}: parts is {parts}, it must be a whole number from 1 on")
+        found["parts"] = parts
+    if (ends := said.get("plausible_ml")) is not None:
+        numbers = isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+        if not numbers or not 0 <= ends[0] < ends[1]:
+            raise InputError(f"{where}: plausible_ml is {ends}, it must be two numbers, the smaller one first")
+        found["plausible_ml"] = (float(ends[0]), float(ends[1]))
+    return found
 
 
 def _code(said: Any, where: str) -> Code:

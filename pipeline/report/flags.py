@@ -5,6 +5,8 @@ from __future__ import annotations
 FLAGS = {
     "EMPTY": "nothing was found of this label",
     "TOUCHES_BORDER": "the label reaches the edge of the image: it is cut off there",
+    "IMPLAUSIBLE_SIZE": "no whole one of these is as small or as large: a part of it, or something else",
+    "FRAGMENTS": "the label lies in more parts than it has in a patient",
     "FIELD_OF_VIEW": "the scan is wider or narrower than those that the bundle was trained on",
     "FEW_SLICES": "an excerpt or a localizer",
     "EMPTY_INITIAL": "there was no contour to refine: the result is the bundle's own",

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.inference import quality
 from pipeline.inference.quality import sizes, used
+from pipeline.io.segments import Segment
 from pipeline.io.volume import Volume
 
 NAMES = {1: "kidney", 2: "kidney tumour"}
@@ -143,3 +144,43 @@ def test_what_a_result_was_made_with_is_named_along_the_axes_of_a_viewer():
     named = used(solid, {1: "left kidney", 2: "tumour"}, {1: np.array([[1.0, 2.0, 3.0]])}, {2: (0, 4)})
     places = {"center_x_left_kidney": 1.0, "center_y_left_kidney": 2.0, "center_z_left_kidney": 3.0}
     assert named == places | {"least_px_tumour": 0.0, "most_px_tumour": 4.0}
+
+
+def test_the_mean_of_the_image_in_each_label_is_in_hounsfield_units_of_a_ct_alone() -> None:
+    image = scan(spacing_mm=(2.0, 3.0, 5.0))
+    labels = labelled(image, label1=INSIDE)
+    expected = float(image.array[INSIDE].mean())
+    measured = quality.intensity(image, labels, NAMES, modality="CT")
+    assert measured["mean_hu_kidney"] == pytest.approx(expected) and np.isnan(measured["mean_hu_kidney_tumour"])
+    of_mr = quality.intensity(image, labels, {1: "kidney"}, modality="MR")
+    assert of_mr == {"mean_intensity_kidney": pytest.approx(expected)}
+    colours = Volume(np.array([[[0, 30, 60]], [[255, 255, 255]]], np.uint8), np.eye(3))
+    found = quality.intensity(colours, Volume(np.array([[1], [0]]), np.eye(3)), {1: "cell"}, modality="CT")
+    assert found == {"mean_intensity_cell": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("expected", "flagged"),
+    [
+        ({"plausible_ml": (0.7, 0.73)}, ()),  # 24 voxels of 30 mm3
+        ({"plausible_ml": (0.73, 9.0)}, ("IMPLAUSIBLE_SIZE:kidney",)),
+        ({"plausible_ml": (0.0, 0.7)}, ("IMPLAUSIBLE_SIZE:kidney",)),
+        ({"parts": 1}, ()),
+    ],
+)
+def test_a_size_that_no_whole_organ_has_is_flagged(expected, flagged) -> None:
+    image = scan(spacing_mm=(2.0, 3.0, 5.0))
+    segments = {1: Segment(name="kidney", **expected), 2: Segment(name="tumour", parts=1, plausible_ml=(5.0, 6.0))}
+    assert flags(image, labelled(image, label1=INSIDE), {1: "kidney"}, segments=segments) == flagged
+
+
+@pytest.mark.parametrize(("parts", "stray", "flagged"), [(1, 2, True), (2, 2, False), (2, 1, False), (1, 1, False)])
+def test_more_parts_than_an_organ_has_are_flagged_unless_they_are_specks(parts, stray, flagged) -> None:
+    """A body of 150 voxels, and `stray` of 1 apart from it: above and below 1 %."""
+    image = scan()
+    labels = labelled(image, label1=(slice(2, 7), slice(2, 7), slice(2, 8)))
+    labels.array[10, 10, 5 : 5 + stray] = 1
+    assert labels.array.sum() == 150 + stray
+    segments = {1: Segment(name="kidney", parts=parts)}
+    found = flags(image, labels, {1: "kidney"}, segments=segments)
+    assert found == (("FRAGMENTS:kidney",) if flagged else ())

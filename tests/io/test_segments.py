@@ -19,7 +19,9 @@ def test_what_is_said_is_kept_and_what_is_not_takes_the_default():
     assert (found[1].name, found[1].type.value, found[1].category, found[1].rgb) == (
         "kidney", "64033007", TISSUE, (185, 102, 83)
     )  # fmt: skip
-    assert (found[2].name, found[2].type) == ("cyst", TISSUE)
+    assert (found[2].name, found[2].type, found[2].plausible_ml, found[2].parts) == ("cyst", TISSUE, None, None)
+    (kidney,) = segments_of({1: "kidney"}, {"1": {"plausible_ml": [50, 800], "parts": 2}}).values()
+    assert (kidney.plausible_ml, kidney.parts) == ((50.0, 800.0), 2)
     assert found[1].rgb != found[2].rgb
 
 
@@ -33,10 +35,13 @@ def test_labels_that_nobody_named_have_a_segment_too_since_numbers_may_not_be_le
     ("described", "sentence"),
     [
         ({"2": {}}, "does not name"),
-        ({"1": {"color": [1, 2, 3]}}, "none of category, type and rgb"),
+        ({"1": {"color": [1, 2, 3]}}, "none of category, parts, plausible_ml, rgb, type"),
         ({"1": {"rgb": [1, 2, 300]}}, "from 0 to 255"),
         ({"1": {"rgb": [1, 2]}}, "from 0 to 255"),
         ({"1": {"type": "64033007"}}, "a code has the texts"),
+        ({"1": {"parts": 0}}, "from 1 on"),
+        ({"1": {"plausible_ml": [800, 50]}}, "the smaller one first"),
+        ({"1": {"plausible_ml": 800}}, "two numbers"),
         ({"1": {"type": {**KIDNEY, "value": 64033007}}}, "a code has the texts"),
     ],
 )
