@@ -198,7 +198,7 @@ def _report_line(result: CaseResult, count: str = "") -> None:
 def _conclude(results: Sequence[CaseResult], total: int, job: Job, seconds: float) -> None:
     """The report, and the last lines of the log."""
     _summarise(results, total, job.out, seconds)
-    if not job.no_report:
+    if not (job.no_report or job.shard):  # the run that joins the shards reports them
         try:
             logger.info("The report is %s", write_report(job.out))
         except (InputError, CaseError) as error:  # the results are there without it

@@ -35,7 +35,7 @@ def listing(ctx: typer.Context) -> None:
     for name, folder in found.items():
         meta = roots.metadata(folder)
         told = score(meta) if (folder / "models" / "model.pt").is_file() else "no weights yet: train it"
-        table.add_row(name, meta.get("version"), size(folder), told, meta.get("task"), licence(folder))
+        table.add_row(name, meta.get("version"), size(folder), told, meta.get("task"), roots.licence(folder))
     Console(width=None if sys.stdout.isatty() else WIDTH_IN_A_PIPE).print(table)
 
 
@@ -101,11 +101,3 @@ def score(meta: dict[str, Any]) -> str:
 def size(folder: Path) -> str:
     """Megabytes of the whole bundle."""
     return f"{sum(file.stat().st_size for file in folder.rglob('*') if file.is_file()) / 1e6:.1f} MB"
-
-
-def licence(folder: Path) -> str:
-    """The first line of what binds the weights: the licence of the data that they come from, else the bundle's own."""
-    for path in (folder / "docs" / "data_license.txt", folder / "LICENSE"):
-        if path.is_file() and (text := path.read_text(encoding="utf-8").strip()):
-            return text.split("\n")[0]
-    return "none"

@@ -63,6 +63,14 @@ def bundle(name_or_path: str | os.PathLike[str]) -> str:
     )
 
 
+def licence(folder: Path) -> str:
+    """The first line of what binds the weights: the licence of the data that they come from, else the bundle's own."""
+    for path in (folder / "docs" / "data_license.txt", folder / "LICENSE"):
+        if path.is_file() and (text := path.read_text(encoding="utf-8").strip()):
+            return text.split("\n")[0]
+    return "none"
+
+
 def overlay(name_or_file: str | os.PathLike[str]) -> Path:
     """The file of an overlay, a config that is read on top of a bundle's train.yaml, given by name or as a file.
 

@@ -156,6 +156,7 @@ def _settings(segmenter: Segmenter, plan: Plan, draw: Draw) -> dict[str, Any]:
 def _facts(segmenter: Segmenter, plan: Plan) -> dict[str, Any]:
     return {
         "software": versions("evoseg", "torch", "monai", "numpy"),
+        "weights_licence": segmenter.licence,
         "labels": {str(label): name for label, name in segmenter.names.items()},
         "arguments": dict(plan.arguments),
         "device": str(segmenter.device),

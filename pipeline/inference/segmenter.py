@@ -50,6 +50,7 @@ class Segmenter:
     mirror_axes: spatial axes along which the network takes mirrored images for images of its kind.
     gives: the format of what the network gives; of "logits" probabilities can be made.
     weights_sha256: of the file, for the record of a run; of several files one after the other.
+    licence: of the bundle's own weights, in a line; empty for others.
     tta: average over mirror images (flips.py). probabilities: keep them in every Segmentation.
     """
 
@@ -70,6 +71,7 @@ class Segmenter:
     prior: ObjectPrior = field(default_factory=ObjectPrior)
     tta: bool = False
     probabilities: bool = False
+    licence: str = ""
 
     @classmethod
     def from_bundle(

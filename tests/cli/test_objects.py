@@ -121,6 +121,7 @@ class Asked:
     """Stands in for a Segmenter: labels nothing, and says that it has used what it was asked."""
 
     name, version, weights_sha256, device = "asked", "1.0", "abc", "cpu"
+    licence = ""
     spatial_dims, modality, field_of_view_mm, segments = 2, "US", None, {1: Segment(name="lesion")}
     numbers_objects, network = False, nn.Identity()
     names = {1: "lesion"}  # noqa: RUF012

@@ -32,6 +32,7 @@ class Bright:
     """Stands in for a Segmenter: what is brighter than 100 is kidney; `behave` is called before."""
 
     name, version, weights_sha256, device = "bright", "1.0", "ab" * 32, "cpu"
+    licence = ""
     names, segments = {1: "kidney"}, {1: Segment(name="kidney")}
     spatial_dims, modality, field_of_view_mm, numbers_objects = 3, "CT", None, False
     network = nn.Identity()

@@ -35,6 +35,7 @@ class Bright:
     """Stands in for a Segmenter: what is brighter than 100 is kidney."""
 
     name, version, weights_sha256, device = "bright", "1.0", "abc", "cpu"
+    licence = ""
     spatial_dims, modality, field_of_view_mm = 3, "CT", None
     numbers_objects, network = False, nn.Identity()
 

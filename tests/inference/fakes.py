@@ -41,6 +41,7 @@ class Bright:
     name: str = "bright"
     version: str = "1.0"
     weights_sha256: str = "abc"
+    licence: str = ""
     names: dict[int, str] = field(default_factory=lambda: {1: "kidney"})
     segments: dict[int, Segment] = field(default_factory=lambda: {1: Segment(name="kidney")})
     spatial_dims: int = 3

@@ -37,6 +37,7 @@ class Threshold:
     """
 
     name, version, weights_sha256 = "threshold", "1.0", "abc"
+    licence = "Weights: research use only."
     names, segments = {1: "kidney"}, {1: Segment(name="kidney")}
     spatial_dims, modality, device = 3, "CT", "cpu"
     numbers_objects, network = False, nn.Identity()
@@ -305,6 +306,7 @@ def test_run_json_names_the_weights_the_versions_and_the_counts(scans: Path, out
     segment_folder(find_cases(scans), Threshold(), out, Plan(arguments={"device": "auto"}))
     run = json.loads((out / "run.json").read_text())
     assert (run["bundle"], run["bundle_version"], run["weights_sha256"]) == ("threshold", "1.0", "abc")
+    assert run["weights_licence"] == Threshold.licence
     assert run["software"]["numpy"] == np.__version__
     assert run["cases"] == {"ok": 3, "failed": 0, "skipped": 0}
     assert (run["arguments"], run["device"]) == ({"device": "auto"}, "cpu")

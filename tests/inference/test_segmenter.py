@@ -343,6 +343,7 @@ def test_several_weights_are_averaged_whether_named_or_left_by_folds(on_pictures
     expected = (one.network(pictures) + second.network(pictures)) / 2
     torch.testing.assert_close(named.network(pictures), expected)
     assert len({each.weights_sha256 for each in (one, named, second)}) == 3
+    assert "research use only" in one.licence and not named.licence  # whose weights others are is not known
     files[0].rename(folder / "models" / "model_0.pt")
     found = Segmenter.from_bundle(folder, device="cpu")
     torch.testing.assert_close(found.network(pictures), expected)
