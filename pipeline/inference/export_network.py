@@ -33,7 +33,7 @@ from pipeline.inference.segmenter import Segmenter
 from pipeline.inference.verify import quiet
 from pipeline.inference.verify_workflows import arguments, parser
 from pipeline.io.whole_file import whole_file
-from pipeline.ode.solve import Solver
+from pipeline.networks.recorded import refuse_adaptive_steps
 
 Answer = Callable[[Tensor], Tensor]
 
@@ -81,13 +81,7 @@ def export_network(
     """
     if format not in WRITERS:
         raise InputError(f"--format {format!r} must be one of {', '.join(WRITERS)}")
-    for module in network.modules():
-        solver = getattr(module, "solver", None)
-        if isinstance(solver, Solver) and solver.method == "dopri5":
-            raise InputError(
-                "dopri5 chooses its steps by the image, which no file can hold: export a copy of the bundle whose "
-                "inference.yaml names a fixed grid (method: rk4, steps: 4)"
-            )
+    refuse_adaptive_steps(network)
     network = _OfImage(network).eval().requires_grad_(False)
     with torch.no_grad(), quiet(), whole_file(file) as part:
         for free in (False,) if any(size % STEP for size in shape[1:]) else (True, False):

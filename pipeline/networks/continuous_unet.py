@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.errors import InputError
+from pipeline.networks.recorded import EDGE, Recorded
 from pipeline.networks.unet_blocks import LINEAR, BlockName, state_parts, unet_block
 from pipeline.ode.blocks import RK4, SampleNorm, convolution
 from pipeline.ode.solve import Solver
@@ -34,7 +35,7 @@ from pipeline.ode.solve import Solver
 PAPER = (3, 6, 12, 24, 48)  # channels of x: the paper's four, and the bottleneck of the published code
 
 
-class ContinuousUNet(nn.Module):
+class ContinuousUNet(Recorded):
     """(B, in_channels, *spatial) -> logits (B, out_channels, *spatial), any size: padded by repetition, and cropped.
 
     filters: channels of x on each level, finest first, the bottleneck last; two levels or more. Where filters[0] is
@@ -62,6 +63,7 @@ class ContinuousUNet(nn.Module):
             raise InputError(f"filters is {list(filters)}, it must name the channels of two levels or more")
         frame = Frame(spatial_dims=spatial_dims, block=block, mixed=mixed, solver=solver)
         self.stride = 2 ** (len(filters) - 1)
+        self.example_shape = (1, in_channels, *[EDGE] * spatial_dims)
         self.start = _Start(in_channels, filters[0], frame=frame)
         self.down = nn.ModuleList(frame.transition(fine, coarse) for fine, coarse in pairwise(filters))
         self.blocks = nn.ModuleList(frame.block(channels) for channels in filters)

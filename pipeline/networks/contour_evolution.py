@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from pipeline.networks.distance_unet import DistanceUNet
 from pipeline.networks.node_unet import MIDPOINT, NodeUNet
+from pipeline.networks.recorded import EDGE, Recorded
 from pipeline.ode.solve import Solver
 from pipeline.ode.solvers import Counts
 
@@ -115,7 +116,7 @@ class ContourEvolution(nn.Module):
         return self.band * pixelshuffle(moved, self.spatial_dims, STATE_FOLD)
 
 
-class EvolvedRegression(nn.Module):
+class EvolvedRegression(Recorded):
     """A regressor's contour, or somebody else's, evolved: the whole method of the paper as one network.
 
     The regressor is no part of what is trained: its weights need no gradient.
@@ -124,6 +125,7 @@ class EvolvedRegression(nn.Module):
     def __init__(self, *, regressor: DistanceUNet, evolution: ContourEvolution) -> None:
         super().__init__()
         self.regressor, self.evolution = regressor.requires_grad_(False), evolution
+        self.example_shape = (1, regressor.in_channels, EDGE, EDGE)
 
     def forward(self, image: Tensor, initial: Tensor | None = None) -> Tensor:
         """(B, 1, H, W) -> evolved distance (B, 1, H, W); `initial` (B, 1, H, W) takes the regressor's place."""

@@ -38,7 +38,7 @@ class DistanceUNet(nn.Module):
         band: float = 4.0,
     ) -> None:
         super().__init__()
-        self.band = band
+        self.band, self.in_channels = band, in_channels
         self.unet = BasicUNet(
             spatial_dims=2,
             in_channels=4 * in_channels,
@@ -51,5 +51,5 @@ class DistanceUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[-2] % 2 or image.shape[-1] % 2:
-            raise ValueError(f"image {tuple(image.shape)} must have an even height and width: pad it by one pixel")
+            raise ValueError(f"image {list(image.shape)} must have an even height and width: pad it by one pixel")
         return self.band * F.pixel_shuffle(self.unet(F.pixel_unshuffle(image, 2)), 2)

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from pipeline.errors import InputError
 from pipeline.networks.continuous_unet import Decoder, Frame, cropped, padded
 from pipeline.networks.efficientnet_lite import LEVELS, EfficientNetLite
+from pipeline.networks.recorded import EDGE, Recorded
 from pipeline.networks.unet_blocks import BlockName
 from pipeline.ode.blocks import RK4, convolution
 from pipeline.ode.solve import Solver
 
 
-class EncodedContinuousUNet(nn.Module):
+class EncodedContinuousUNet(Recorded):
     """Image (B, in_channels, H, W), -1 ... 1, -> logits (B, out_channels, H, W); any size, as ContinuousUNet.
 
     encoder: lite0, lite1 or lite2; call `network.encoder.load_imagenet()` before training.
@@ -52,6 +53,7 @@ class EncodedContinuousUNet(nn.Module):
             raise InputError(
                 f"filters is {list(filters)}, it must have two to six numbers, for strides 1, 2, ... up to {2**LEVELS}"
             )
+        self.example_shape = (1, in_channels, EDGE, EDGE)
         self.encoder = EfficientNetLite(encoder, in_channels=in_channels, levels=len(filters) - 1)
         frame = Frame(spatial_dims=2, block=block, mixed=False, solver=solver)
         widths = [frame.parts * channels for channels in filters]

@@ -9,11 +9,14 @@ its own. Factors of (2, 2, 1) turn CT voxels of 2 x 2 x 4 mm into cells of 4 mm,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from torch import Tensor, nn
 
+from pipeline.networks.recorded import Recorded
 
-class Folded(nn.Module):
+
+class Folded(Recorded):
     """(B, C, *spatial) -> (B, C_out, *spatial) by a network of C * prod(factors) and C_out * prod(factors) channels.
 
     factors: voxels folded along each spatial axis; sizes must be multiples of them (ValueError): tiles are.
@@ -22,6 +25,10 @@ class Folded(nn.Module):
     def __init__(self, network: nn.Module, *, factors: Sequence[int]) -> None:
         super().__init__()
         self.network, self.factors = network, tuple(factors)
+        if isinstance(network, Recorded):
+            batch, channels, *sizes = network.example_shape
+            whole = (size * factor for size, factor in zip(sizes, self.factors, strict=True))
+            self.example_shape = (batch, channels // prod(self.factors), *whole)
 
     def forward(self, image: Tensor) -> Tensor:
         if any(size % factor for size, factor in zip(image.shape[2:], self.factors, strict=True)):

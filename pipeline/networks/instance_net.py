@@ -29,11 +29,12 @@ from torch.nn import functional as F
 from pipeline.errors import InputError
 from pipeline.networks.continuous_unet import cropped, padded
 from pipeline.networks.efficientnet_lite import EfficientNetLite
+from pipeline.networks.recorded import EDGE, Recorded
 
 START_BIAS = 1.0
 
 
-class InstanceNet(nn.Module):
+class InstanceNet(Recorded):
     """Image (B, in_channels, H, W), -1 ... 1, -> f (B, out_channels, H, W), before any ReLU; any size.
 
     out_channels: 1 for the map of instances; more for a rival of classes on the same network.
@@ -53,6 +54,7 @@ class InstanceNet(nn.Module):
         position_period: int | None = None,
     ) -> None:
         super().__init__()
+        self.example_shape = (1, in_channels, EDGE, EDGE)
         self.encoder = EfficientNetLite(encoder, in_channels=in_channels)
         depth = len(filters) - 1
         if not 1 <= depth <= len(self.encoder.channels):
