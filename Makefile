@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-clinical lint bench crossval tables resolve clean
+.PHONY: help setup demo test test-clinical lint docs bench crossval tables resolve clean
 
 help:    ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,6 +36,12 @@ lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# pdoc cannot resolve what a NamedTuple is annotated with, and says so of each; modules that ask for the machine may.
+docs: setup  ## the Python API as web pages, in build/docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	PDOC_ALLOW_EXEC=1 $(BIN)/python -W "ignore:Error parsing type annotation" -m pdoc --docformat markdown \
+	  --template-directory configs/docs -o build/docs pipeline data_prep
 
 # SCAN=a .nii.gz (the demo's if none is given), LABELS=a folder of label maps (KiTS19's, say) for the metrics.
 bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torchdiffeq
