@@ -93,9 +93,24 @@ def test_a_folder_becomes_a_folder(segmenter: Bright, scans: Path, tmp_path: Pat
     result = run(scans, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert files == {"a.nii.gz", "sub/b.nii.gz", "overlays/a.png", "overlays/sub/b.png", "cases.csv", "run.json"}
+    beside = {"cases.csv", "run.json", "report.html"}
+    assert files == {"a.nii.gz", "sub/b.nii.gz", "overlays/a.png", "overlays/sub/b.png", *beside}
     assert "2 of 2 done, 0 failed" in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("flag", [("--no-report",), ("--shard", "1/2")])
+def test_no_report_is_written_where_none_is_wanted_and_for_a_part_of_a_run(segmenter, scans, tmp_path, flag) -> None:
+    assert run(scans, "-o", tmp_path / "out", *flag).exit_code == 0
+    assert not (tmp_path / "out/report.html").exists()
+
+
+def test_a_report_that_cannot_be_written_takes_nothing_from_the_results(segmenter, scans, tmp_path) -> None:
+    (tmp_path / "out" / "report.html").mkdir(parents=True)
+    result = run(scans, "-o", tmp_path / "out", "-v")
+    assert result.exit_code == 0
+    assert "There is no report.html" in result.stderr
+    assert statuses(tmp_path / "out") == {"a": "ok", "sub/b": "ok"}
 
 
 def test_run_json_holds_the_command_line(segmenter: Bright, scans: Path, tmp_path: Path) -> None:

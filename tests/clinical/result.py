@@ -13,8 +13,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 COMMAND = ["-m", "pytest", "-m", "clinical", "-q", "-rfEs", "tests/clinical"]
-PACKAGES = ("evoseg", "highdicom", "pydicom", "numpy", "dcmqi")
-DEBIAN = ("dicom3tools",)
+PACKAGES = ("evoseg", "highdicom", "pydicom", "numpy", "dcmqi", "selenium")
+DEBIAN = ("dicom3tools", "chromium")
 
 
 def package(name: str) -> str:
