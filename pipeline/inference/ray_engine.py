@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
-from pipeline.inference.engines import AHEAD, BREATH_S
+from pipeline.inference.engines import AHEAD, BREATH_S, PATIENCE_S
 from pipeline.inference.plan import Draw, Plan, Prompts
 from pipeline.inference.stages import Outcome, Stages, Task, result_of
 
@@ -36,7 +37,7 @@ class Worker:
     def __init__(self, segmenter: Segmenter, plan: Plan, prompts: Prompts | None, draw: Draw | None) -> None:
         from pipeline.inference.devices import chosen_device  # here: it imports torch
 
-        device = chosen_device(plan.device)
+        device = chosen_device("cpu" if plan.device == "cpu" else "auto")  # Ray shows a worker its own GPU only
         segmenter = replace(segmenter, network=segmenter.network.to(device), device=device)
         self._stages = Stages(segmenter, prompts=prompts, draw=draw, jobs=plan.jobs, timeout_s=plan.timeout_s)
 
@@ -68,7 +69,7 @@ class Actors:
         self._tasks, self._most, self._stopped = iter(tasks), plan.jobs + AHEAD, False
         # One more thread takes the order to stop.
         made = ray.remote(max_restarts=-1, max_task_retries=1, max_concurrency=self._most + 1)(Worker)
-        self._workers = [made.options(**place).remote(*given) for place in _places(gpus=plan.device != "cpu")]
+        self._workers = [made.options(**place).remote(*given) for place in _places(plan.device)]
         logger.info("%d workers on the cluster", len(self._workers))
         self._flying: dict[Any, tuple[Any, Task]] = {}
 
@@ -80,12 +81,9 @@ class Actors:
             self._start()
             if not self._flying:
                 raise StopIteration
-            landed, _ = ray.wait(list(self._flying), timeout=BREATH_S)
-            for reference in landed:
-                _, task = self._flying.pop(reference)
-                outcome = _outcome(reference, task)
-                if outcome is not None:
-                    return outcome
+            outcome = self._wait()
+            if outcome is not None:
+                return outcome
 
     def stop(self) -> None:
         self._stopped = True
@@ -107,6 +105,17 @@ class Actors:
                 return
             self._flying[worker.carry.remote(task)] = (worker, task)
 
+    def _wait(self) -> Outcome | None:
+        """StopIteration: the run was stopped, and nothing has come for too long."""
+        since = monotonic()
+        while not self._stopped or monotonic() - since < PATIENCE_S:
+            landed, _ = ray.wait(list(self._flying), timeout=BREATH_S)
+            if landed:
+                _, task = self._flying.pop(landed[0])
+                return _outcome(landed[0], task)
+        logger.debug("%d cases are left behind", len(self._flying))
+        raise StopIteration
+
 
 def _outcome(reference: Any, task: Task) -> Outcome | None:
     try:
@@ -117,19 +126,19 @@ def _outcome(reference: Any, task: Task) -> Outcome | None:
         return Outcome(result_of(task.case, "failed", code="WORKER_LOST", message=message))
 
 
-def _places(*, gpus: bool) -> list[dict[str, Any]]:
+def _places(device: str) -> list[dict[str, Any]]:
     """Where the workers go: one on each GPU of the cluster, or one with all cores on each machine if there is none.
 
-    InputError: a cluster without machines.
+    InputError: a cluster without machines, or without GPUs where `device` names one.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    with_gpu = [node for node in nodes if gpus and node["Resources"].get("GPU", 0) >= 1]
+    with_gpu = [node for node in nodes if device != "cpu" and node["Resources"].get("GPU", 0) >= 1]
+    if not nodes or (device.startswith("cuda") and not with_gpu):
+        raise InputError(f"--engine ray --device {device}: the cluster has no machine with that; see `ray status`")
     places = []
     for node in with_gpu or nodes:
-        number = int(node["Resources"].get("GPU", 0)) if with_gpu else 1
+        number = int(node["Resources"]["GPU"]) if with_gpu else 1
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         cores = max(1, int(node["Resources"]["CPU"]) // number)
         places += [{"num_cpus": cores, "num_gpus": int(bool(with_gpu)), "scheduling_strategy": strategy}] * number
-    if not places:
-        raise InputError("--engine ray: the cluster has no machine with a processor; see `ray status`")
     return places
