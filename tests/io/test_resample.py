@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
-from pipeline.io.resample import resize, resize_matrix
+from pipeline.io.resample import cubic_matrix, resize, resize_matrix
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(512, 200), (200, 512), (7, 3), (3, 7), (1, 5), (5, 1), (9, 9)])
@@ -46,3 +47,19 @@ def test_only_the_named_axes_change():
 def test_an_empty_axis_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         resize_matrix(0, 5)
+
+
+@pytest.mark.parametrize("memory", ["C", "F"])
+def test_cubic_is_scipys_zoom_whatever_the_memory_order(memory):
+    volume = np.asarray(np.random.default_rng(0).normal(0, 300, size=(16, 20, 7)), order=memory)
+    factors = (13 / 16, 16 / 20, 20 / 7)
+    theirs = ndimage.zoom(volume, factors, order=3, mode="nearest", grid_mode=True)
+    ours = resize(volume, (13, 16, 20), axes=(0, 1, -1), order=3)
+    np.testing.assert_allclose(ours, theirs, atol=0.002)
+    assert ours.flags.c_contiguous == (memory == "C")
+
+
+def test_a_cubic_matrix_passes_through_its_samples_and_keeps_constants():
+    np.testing.assert_allclose(cubic_matrix(9, 9), np.eye(9), atol=1e-6)
+    np.testing.assert_allclose(cubic_matrix(20, 33).sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(cubic_matrix(9, 27)[1::3], np.eye(9), atol=1e-6)  # centres of thirds
