@@ -21,6 +21,7 @@ from pathlib import Path
 from paper_tables.costs import write_efficiency, write_estimate
 from paper_tables.curves import write_curves
 from paper_tables.description import Cell, Line, Table, distinct
+from paper_tables.instances import instance_scores, instances
 from paper_tables.level_sets import contours, patient_overlaps, saliency, saliency_scores, testable
 from paper_tables.noisy_labels import class_scores, robustness
 from paper_tables.objects import object_scores, objects
@@ -39,8 +40,9 @@ MEASURES = {
     "objects": object_scores,
     "contours": patient_overlaps,
     "saliency": saliency_scores,
+    "instances": instance_scores,
 }
-WRITERS = {"labels": robustness, "objects": objects, "contours": contours, "saliency": saliency}
+WRITERS = {"labels": robustness, "objects": objects, "contours": contours, "saliency": saliency, "instances": instances}
 
 
 def main(arguments: list[str]) -> None:

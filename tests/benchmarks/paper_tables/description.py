@@ -112,7 +112,8 @@ class Table:
 
     def filters(self, network: str, comparison: str, channels: int) -> list[int]:
         """The channels of each level of a network in a comparison, for pictures of so many channels."""
-        given = list(self.settings.get("filters", self.base["filters"]))
+        own = self.base["filters"] if "filters" in self.base else self.base["network_def"]["filters"]
+        given = list(self.settings.get("filters", own))
         if comparison == "filters" or network == self.reference:
             return given
         if (network, channels) not in self._matched:
