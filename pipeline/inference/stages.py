@@ -13,9 +13,9 @@ failure then unless it was being written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Event, Lock
 from typing import TYPE_CHECKING, Any
@@ -166,16 +166,8 @@ class Stages:
         write_beside(task.targets, found, task.case)
         labels, by = found.objects or found.labels, author(self.segmenter, prompt)
         for path in task.targets.labels:
-            with self._alone(path.suffix == ".dcm"):
+            with self._dicom if path.suffix == ".dcm" else nullcontext():
                 write_labels(path, labels, source=task.case, by=by)
-
-    @contextmanager
-    def _alone(self, needed: bool) -> Iterator[None]:
-        if not needed:
-            yield
-            return
-        with self._dicom:
-            yield
 
 
 def result_of(case: Case, status: Status, **facts: Any) -> CaseResult:

@@ -24,6 +24,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def undisturbed(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     assert exit_status([*words, "-o", str(out)]) == 0
+    assert "EMPTY" not in (out / "cases.csv").read_text()  # there is something to compare
     left = contents(out)
     assert {f"scan_00{k}.nii.gz" for k in range(CASES)} | {"cases.csv"} <= left.keys()
     return left
