@@ -1,0 +1,18 @@
+"""RESULT.md: what came of the last run of each trial in an environment of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parent / "RESULT.md"
+TITLE = "# The last runs of what needs environments of its own\n"
+
+
+def record(name: str, lines: list[str]) -> None:
+    """Put `lines` under the heading `name`, in place of what stood there."""
+    text = FILE.read_text(encoding="utf-8") if FILE.exists() else TITLE
+    sections = dict(re.findall(r"^## (.+)\n\n((?:(?!^## ).*\n)*)", text, flags=re.MULTILINE))
+    sections[name] = "\n".join(lines) + "\n\n"
+    whole = TITLE + "\n" + "".join(f"## {heading}\n\n{sections[heading]}" for heading in sorted(sections))
+    FILE.write_text(whole.rstrip("\n") + "\n", encoding="utf-8")
