@@ -129,9 +129,10 @@ def best_overlaps(candidates: Candidates, reference: NDArray[np.integer]) -> NDA
 
 
 def suppressed(candidates: Candidates, scores: NDArray[np.floating], *, least_score: float = 0.5) -> NDArray[np.int32]:
-    """Objects 1, 2 ... in the order of their first pixels (rows, columns), by (2); the better of two has the pixels of both."""
+    """Objects 1, 2 ... (rows, columns) in the order of their first pixels, by (2); a pixel of two is the better one's."""
     maps, boxes = candidates.maps.numpy(), candidates.boxes.int().tolist()
-    objects = np.zeros(maps.shape[1:], np.int32)
+    height, width = maps.shape[1:]
+    objects = np.zeros((height, width), np.int32)
     areas, firsts = [0], [-1]
     for index in np.argsort(-scores, kind="stable").tolist():
         if scores[index] < least_score:
@@ -144,7 +145,7 @@ def suppressed(candidates: Candidates, scores: NDArray[np.floating], *, least_sc
             continue
         objects[window][mask & (objects[window] == 0)] = len(areas)
         areas.append(area)
-        firsts.append(top * objects.shape[1] + left + int(mask[0].argmax()))
+        firsts.append(top * width + left + int(mask[0].argmax()))
     number = np.zeros(len(areas), np.int32)
     number[np.argsort(firsts)] = np.arange(len(areas))
     return number[objects]
