@@ -53,8 +53,7 @@ def built(root: Path, device: torch.device, weights: Sequence[Path] = ()) -> dic
     KeyError: inference.yaml is not of evoseg's kind. InputError: weights are missing, damaged or of another network.
     """
     parser = _parse(root / "configs" / "inference.yaml")
-    whole = root / "models" / "model.pt"
-    files = list(weights) or [whole] if whole.is_file() else sorted(whole.parent.glob("model_*.pt")) or [whole]
+    files = list(weights) or _own_weights(root / "models")
     network = parser.get_parsed_content("network_def")
     networks = [network, *(deepcopy(network) for _ in files[1:])]
     for file, each in zip(files, networks, strict=True):
@@ -68,6 +67,11 @@ def built(root: Path, device: torch.device, weights: Sequence[Path] = ()) -> dic
         "licence": "" if weights else roots.licence(root),
         "weights_sha256": hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(),
     }
+
+
+def _own_weights(models: Path) -> list[Path]:
+    whole, folds = models / "model.pt", sorted(models.glob("model_*.pt"))
+    return folds if folds and not whole.is_file() else [whole]
 
 
 def integrate_by(network: nn.Module, fields: Mapping[str, Any], name: str) -> None:

@@ -152,9 +152,10 @@ class Segmenter:
 
     def _check(self) -> None:
         """InputError: what is asked for cannot be had of this network."""
-        if isinstance(self.inferer, InstanceInferer) and isinstance(self.network, Ensemble):
+        if self.numbers_objects and (self.tta or isinstance(self.network, Ensemble)):
             raise InputError(
-                f"{self.name} numbers objects by values that each network chooses: give one file of weights"
+                f"{self.name} tells objects apart by values of which a mean tells nothing: leave out --tta, give one "
+                "file of weights"
             )
         if self.tta and not self.mirror_axes:
             raise InputError(

@@ -43,6 +43,8 @@ def segmenter(monkeypatch) -> Segmenter:
         segments={1: Segment(name="nucleus")},
         modality="microscopy",
         field_of_view_mm=None,
+        mirror_axes=(),
+        gives="segmentation",
     )
     monkeypatch.setattr(Segmenter, "from_bundle", lambda *_, **__: replace(made))
     return made

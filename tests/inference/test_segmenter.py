@@ -348,3 +348,15 @@ def test_several_weights_are_averaged_whether_named_or_left_by_folds(on_pictures
     found = Segmenter.from_bundle(folder, device="cpu")
     torch.testing.assert_close(found.network(pictures), expected)
     assert found.weights_sha256 == named.weights_sha256
+
+
+@pytest.mark.parametrize("option", ["tta", "weights"])
+def test_objects_that_are_told_apart_by_values_are_not_averaged(option, tmp_path):
+    root = tmp_path / "dvis_nuclei_segmentation"
+    shutil.copytree(bundle(root.name), root, ignore=shutil.ignore_patterns("models"))
+    parser = ConfigParser(ConfigParser.load_config_file(str(root / "configs" / "inference.yaml")))
+    torch.save(parser.get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
+    weights = [tmp_path / "model.pt"]
+    more = {"tta": {"tta": True, "weights": weights}, "weights": {"weights": weights * 2}}[option]
+    with pytest.raises(InputError, match="a mean tells nothing"):
+        Segmenter.from_bundle(root, device="cpu", **more)
