@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COMMAND = ["-m", "pytest", "-m", "clinical", "-q", "-rfEs", "tests/clinical"]
 PACKAGES = ("evoseg", "highdicom", "pydicom", "numpy", "dcmqi", "selenium")
-DEBIAN = ("dicom3tools", "chromium")
+DEBIAN = ("dicom3tools", "chromium", "orthanc", "orthanc-dicomweb")
 
 
 def package(name: str) -> str:

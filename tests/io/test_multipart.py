@@ -70,3 +70,7 @@ def test_what_is_written_is_read_back() -> None:
     content = b"DICM" * 100
     (part,) = (b"".join(part) for part in read_parts(reader(as_multipart(content, "application/dicom", "b0")), "b0"))
     assert part == content
+
+
+def test_blanks_after_a_boundary_mean_nothing() -> None:
+    assert [b"".join(part) for part in read_parts(reader(b"--e  \r\nA: b\r\n\r\nabc\r\n--e--  \r\n"), "e")] == [b"abc"]
