@@ -43,7 +43,7 @@ def prepare_pictures(
     """
     _require_for_pictures(recipe, dataset)
     places(dataset, {}, split)  # refuses too many folds before anything is written
-    arguments = {"layout": layout, "channels": list(dataset.channels), "size": recipe.size}
+    arguments: dict[str, Any] = {"layout": layout, "channels": list(dataset.channels), "size": recipe.size}
     if recipe.threshold is not None:
         arguments["threshold"] = recipe.threshold
     provenance = Provenance(out, source.resolve().name, arguments, split.as_json(), kinds=KINDS, ending=ENDING)
