@@ -31,6 +31,7 @@ RULES: dict[str, Rule] = {
     "train and inference build the same network": verify_workflows.networks_are_equal,
     "the weights are plain tensors and fit the network": verify_workflows.weights_fit,
     "the network takes and gives the shapes of metadata.json": verify_workflows.shapes_agree,
+    "MONAI exports it as TorchScript": verify_workflows.exported_as_torchscript,
     "the training workflow has what MONAI requires": verify_workflows.train_properties,
     "the inference workflow has what MONAI requires": verify_workflows.infer_properties,
 }

@@ -58,6 +58,23 @@ def shapes_agree(root: Path) -> tuple[str, ...]:
     return ()
 
 
+def exported_as_torchscript(root: Path) -> tuple[str, ...]:
+    """MONAI's own export of the trained network, which raises; the model zoo's check calls it like this."""
+    from monai.bundle import ckpt_export
+
+    configs = root / "configs"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        ckpt_export(
+            net_id=NETWORK,
+            filepath=str(Path(folder) / "model.ts"),
+            ckpt_file=str(root / "models" / "model.pt"),
+            meta_file=str(configs / "metadata.json"),
+            config_file=str(configs / "inference.yaml"),
+            bundle_root=str(root),
+        )
+    return ()
+
+
 def train_properties(root: Path) -> list[str]:
     return properties(root, "train")
 

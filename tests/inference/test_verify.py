@@ -16,6 +16,7 @@ from pipeline.cli.app import app
 from pipeline.inference import verify as verifying
 from pipeline.inference.verify import RULES, verify
 from pipeline.inference.verify_workflows import infer_properties, networks_are_equal, train_properties
+from pipeline.networks.continuous_unet import ContinuousUNet
 
 GOOD = Path(__file__).resolve().parents[2] / "bundles" / "kidney_ct_regression_segmentation"
 
@@ -73,6 +74,14 @@ def in_card(old: str, new: str) -> Damage:
     return damage
 
 
+def with_steps_of_its_own(root: Path) -> None:
+    """A network with its weights, whose loops depend on what it sees."""
+    torch.save(ContinuousUNet(filters=(3, 4)).state_dict(), root / "models" / "model.pt")
+    solver = {"_target_": "pipeline.ode.solve.Solver", "method": "dopri5"}
+    target = "pipeline.networks.continuous_unet.ContinuousUNet"
+    in_config("inference.yaml", network_def={"_target_": target, "filters": [3, 4], "solver": solver})(root)
+
+
 def first(state: dict) -> str:
     return next(iter(state))
 
@@ -89,6 +98,7 @@ READERS = "every LoadImaged names its reader"
 NETWORKS = "train and inference build the same network"
 WEIGHTS = "the weights are plain tensors and fit the network"
 SHAPES = "the network takes and gives the shapes of metadata.json"
+SCRIPT = "MONAI exports it as TorchScript"
 TRAIN = "the training workflow has what MONAI requires"
 INFER = "the inference workflow has what MONAI requires"
 
@@ -117,6 +127,7 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     (WEIGHTS, in_weights(lambda s: s[first(s)].fill_(torch.nan)), "not finite"),
     (WEIGHTS, lambda r: (r / "models/model.pt").unlink(), "model.pt"),
     (SHAPES, in_config("inference.yaml", network_def__out_channels=2), "2"),
+    (SCRIPT, with_steps_of_its_own, "fixed grid"),
     (TRAIN, in_config("train.yaml", train__inferer=None), "inferer"),
     (TRAIN, in_config("train.yaml", validate__evaluator=None), "evaluator"),
     (INFER, in_config("inference.yaml", inferer=None), "inferer"),
