@@ -90,7 +90,7 @@ def export_network(
             text = json.dumps(_described(described, format, sizes), default=str)
             try:
                 answer = WRITERS[format](network, _images(shape, free, 2, 2), part, least, text)
-                checks = [_images(shape, False, 1, 0), *([_images(shape, True, 3, 3)] if free else [])]
+                checks = [_images(shape, False, 3, 0), *([_images(shape, True, 1, 3)] if free else [])]
                 difference = max(_difference(answer(image), network(image)) for image in checks)
             except RuntimeError:  # torch's, where sizes cannot be free
                 if not free:
