@@ -129,7 +129,7 @@ def best_overlaps(candidates: Candidates, reference: NDArray[np.integer]) -> NDA
 
 
 def suppressed(candidates: Candidates, scores: NDArray[np.floating], *, least_score: float = 0.5) -> NDArray[np.int32]:
-    """Objects 1, 2 ... (rows, columns) by (2), in the order of their first pixels; shared pixels are the better one's."""
+    """Objects 1, 2 ... (rows, columns) by (2), in the order of their first pixels; of two the better has it."""
     maps, boxes = candidates.maps.numpy(), candidates.boxes.int().tolist()
     height, width = maps.shape[1:]
     objects = np.zeros((height, width), np.int32)
