@@ -76,6 +76,8 @@ def segment_folder(
             if case.id in done:
                 report(record.results[case.id])
         _Run(record, tasks, report, stop=plan.on_error == "stop").carry_out(line)
+    if plan.engine == "ray" and not plan.shard:
+        remove_parts(out)  # of workers that were lost
     return [record.results[case.id] for case in cases]
 
 
