@@ -46,8 +46,8 @@ class GroupedField(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(channels + 1, channels, 1), nn.GroupNorm(GROUPS, channels), nn.GELU())
         self.grouped = nn.Sequential(grouped, nn.GroupNorm(1, channels), nn.GELU())  # one group: LayerNorm
         self.last = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for weight in self.last.parameters():
+            nn.init.zeros_(weight)
 
     def forward(self, t: float, z: Tensor) -> Tensor:
         return self.last(self.grouped(self.first(torch.cat([z, torch.full_like(z[:, :1], t)], dim=1))))
