@@ -111,9 +111,7 @@ def _from_itk(image: Any) -> Volume:
 
         array, direction = sitk.GetArrayFromImage(image), np.array(image.GetDirection())
     else:
-        import itk
-
-        array, direction = itk.array_from_image(image), np.asarray(itk.array_from_matrix(image.GetDirection()))
+        array, direction = np.array(image), np.asarray(image.GetDirection())
     spacing: Sequence[float] = tuple(image.GetSpacing())
     dims = len(spacing)
     if dims not in (2, 3):

@@ -79,7 +79,7 @@ def _segment(label: int, name: str, said: Mapping[str, Any]) -> Segment:
     rgb: Sequence[Any] = said.get("rgb", _unknown(label).rgb)
     if len(rgb) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in rgb):
         raise InputError(f"{where}: rgb is {rgb}, it must be three whole numbers from 0 to 255")
-    codes = {key: _code(said[key], f"{where}, {key}") for key in ("category", "type") if key in said}
+    codes: dict[str, Any] = {key: _code(said[key], f"{where}, {key}") for key in ("category", "type") if key in said}
     return Segment(name=name, rgb=(rgb[0], rgb[1], rgb[2]), **codes, **_expected(said, where))
 
 
