@@ -3,8 +3,10 @@ r"""From a real-valued map to numbered objects: modes of its values, components 
     inside   f > m1 / 2, halfway between background and the least value of an object                        (1)
     modes    mean shift of the values of each blob of (1) by itself (numerics/modes.py)                     (2)
     objects  components of one blob and one mode that are somewhere three pixels thick;                     (3)
-             what is thinner goes to the object beside it: a blurred edge from 4 down to 0 passes through 2 and 3
-    kept     objects of `min_area` pixels or more, with their holes if these are wanted                     (4)
+             what is thinner goes to the object beside it: a blurred edge from 4 down to 0 passes through 2 and 3;
+             where a whole blob is thin it is one object
+    grown    by the border of `border` pixels which training took off                                       (4)
+    kept     objects of `min_area` pixels or more, with their holes if these are wanted                     (5)
 
 Blobs are grouped each by itself, so that an object does not depend on what lies elsewhere in the image, and a value may
 serve two objects that do not touch: a map holds apart as many as it likes, if neighbours differ. Neighbours are the
@@ -23,7 +25,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
 from numpy.typing import NDArray
-from scipy.ndimage import label
+from scipy.ndimage import label, maximum_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -38,20 +40,23 @@ Grouping = Callable[[NDArray[np.floating]], NDArray[np.int32]]
 class ModeGrouping:
     """`group` of the only channel, as a `_target_` of configs.
 
-    fill_holes: what one object encloses, and nothing else touches, becomes its own: the lumen of a gland.
+    border: DVISLoss's. fill_holes: what one object encloses, and nothing else touches, becomes its own: the lumen of a gland.
     """
 
     bandwidth: float = 0.9
     min_area: int = 20
+    border: int = 0
     fill_holes: bool = False
 
     def __call__(self, outputs: NDArray[np.floating]) -> NDArray[np.int32]:
         (f,) = outputs
-        objects = group(f, bandwidth=self.bandwidth, min_area=self.min_area)
+        objects = group(f, bandwidth=self.bandwidth, min_area=self.min_area, border=self.border)
         return filled(objects) if self.fill_holes else objects
 
 
-def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20) -> NDArray[np.int32]:
+def group(
+    f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20, border: int = 0
+) -> NDArray[np.int32]:
     """Objects 1, 2 ... in the order of their first pixels, of a map (rows, columns); 0 beside them.
 
     bandwidth: of the mean shift; 0.9 parts what the training's margin of 1 has parted, 0.4 also what came less far.
@@ -69,12 +74,29 @@ def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20
         own = parts.ravel()[inside]
     thick = np.bincount(own, _thick(parts).ravel()[inside], int(own.max(initial=0)) + 1) > 0
     if not thick[1:].all():
-        own = grown(np.where(thick, np.arange(len(thick), dtype=np.int32), 0)[own], inside, f.shape)
-    kept = np.bincount(own, minlength=1) >= min_area
-    kept[0] = False
+        thin = np.where(thick, np.arange(len(thick), dtype=np.int32), 0)[own]
+        own = grown(thin, inside, f.shape)
+        own = np.where(own > 0, own, len(thick) + blobs.ravel()[inside])
+    if border:
+        objects = np.zeros(f.shape, np.int32)
+        objects.ravel()[inside] = own
+        inside = np.flatnonzero(maximum_filter(foreground, 2 * border + 1))
+        own = grown(objects.ravel()[inside], inside, f.shape)
     objects = np.zeros(f.shape, np.int32)
-    objects.ravel()[inside] = np.where(kept, np.cumsum(kept, dtype=np.int32), 0)[own]
+    objects.ravel()[inside] = _numbered(own, min_area)
     return objects
+
+
+def _numbered(objects: NDArray[np.int32], min_area: int) -> NDArray[np.int32]:
+    """Objects of `min_area` pixels or more as 1, 2 ... in the order of their first pixels, the others as 0."""
+    areas = np.bincount(objects, minlength=1)
+    areas[0] = 0
+    first = np.zeros(len(areas), np.intp)
+    first[objects[::-1]] = np.arange(len(objects))[::-1]  # of equal indices the last one written stays
+    kept = np.flatnonzero(areas >= max(min_area, 1))
+    number = np.zeros(len(areas), np.int32)
+    number[kept[np.argsort(first[kept])]] = np.arange(1, len(kept) + 1)
+    return number[objects]
 
 
 def filled(objects: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -16,12 +16,13 @@ r-th of the others, each a shifted slice. What lies farther apart than half a wi
 are many, the window makes (2) a colouring of neighbours, and grouping tells the others apart by their place.
 `BalancedPairs` draws equally many pixels of each object, and takes all pairs of these; `UniformPairs` draws pairs.
 
-Where equal objects lie side by side by the dozen, (2) alone parts few of them. A seam can: pixels from whose window of
-2 s + 1 two objects or more are seen count as background, and weigh more in (1), so that f falls to 0 between them.
+Where equal objects lie side by side by the dozen, (2) alone parts few of them. Borders can: with border = s, pixels of
+an object from whose window of 2 s + 1 anything else is seen count as background, and those that see two objects weigh
+more in (1), so that f falls to 0 between them. Grouping gives the s pixels back.
 
 Reference: Yuan, Chen, Li, Deep Variational Instance Segmentation (NeurIPS 2020), equations 2 to 7, t, m1 = 2, m2 = 1,
 window 129, c = r = 8. Its (5) lacks the + around m2 - d, without which farther apart would be worse. Not from the
-paper: seams, and the weights of the four terms, of which it is silent. The + of the network's output (its ReLU) is
+paper: borders, and the weights of the four terms, of which it is silent. The + of the network's output (its ReLU) is
 here, not in the network: (1) has to see what is below 0, or a network that begins there would never learn.
 Not as in the paper: the two means of (2), for which it has one over all pairs. Where most objects lie alone, pairs of
 two are a few in a hundred, and the one mean has a trap, f = 2 on every object: a slope of f across neighbours costs
@@ -119,12 +120,22 @@ class UniformPairs:
 STRATIFIED = StratifiedPairs()  # the paper's
 
 
-def seams(labels: Tensor, width: int) -> Tensor:
-    """Where two objects or more are within `width` pixels of a pixel, along each axis; bool, of labels (B, 1, H, W)."""
-    numbers, size = labels.double(), 2 * width + 1
-    highest = F.max_pool2d(numbers, size, stride=1, padding=width)
-    lowest = -F.max_pool2d(torch.where(numbers > 0, -numbers, -torch.inf), size, stride=1, padding=width)
+def inner(labels: Tensor, border: int) -> Tensor:
+    """labels (B, 1, H, W) without what has another object or background within `border` pixels along each axis."""
+    lowest, highest = _extremes(labels, labels, border)
+    return labels * (lowest == highest)
+
+
+def seams(labels: Tensor, border: int) -> Tensor:
+    """Where two objects or more are within `border` pixels of a pixel, along each axis; bool, of labels (B, 1, H, W)."""
+    lowest, highest = _extremes(torch.where(labels > 0, labels.double(), torch.inf), labels, border)
     return lowest < highest
+
+
+def _extremes(low: Tensor, high: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """The least of `low` and the most of `high` in each pixel's window of 2 reach + 1; beyond the image is nothing."""
+    lowest, highest = (F.max_pool2d(v.double(), 2 * reach + 1, stride=1, padding=reach) for v in (-low, high))
+    return -lowest, highest
 
 
 def binary_loss(
@@ -177,7 +188,7 @@ class DVISLoss(nn.Module):
 
     f: (B, 1, H, W), real, no activation. labels: (B, 1, H, W), whole numbers of any type, one an object, 0 background.
     pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms.
-    different_weight: w of (2).  seam: s in pixels; 0: none.  seam_weight: of a seam's pixels in (1), beside 1.
+    different_weight: w of (2).  border: s in pixels; 0: none.  seam_weight: in (1), of pixels that see two objects.
     ValueError: f and labels of two shapes.
     """
 
@@ -190,12 +201,12 @@ class DVISLoss(nn.Module):
         mumford_shah: float = 0.1,
         quantisation: float = 0.1,
         different_weight: float = 1.0,
-        seam: int = 0,
+        border: int = 0,
         seam_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.pairs, self.different_weight = pairs, different_weight
-        self.seam, self.seam_weight = seam, seam_weight
+        self.border, self.seam_weight = border, seam_weight
         self.weights = (binary, pair, mumford_shah, quantisation)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
@@ -203,10 +214,9 @@ class DVISLoss(nn.Module):
             raise ValueError(f"f {tuple(f.shape)} and labels {tuple(labels.shape)} must be (B, 1, H, W) alike")
         f = f.as_subclass(Tensor).float()
         labels, weights = labels.as_subclass(Tensor), None
-        if self.seam:
-            at_seams = seams(labels, self.seam)
-            labels = labels * ~at_seams
-            weights = 1 + (self.seam_weight - 1) * at_seams
+        if self.border:
+            weights = 1 + (self.seam_weight - 1) * seams(labels, self.border)
+            labels = inner(labels, self.border)
         terms = (
             binary_loss(f, labels, weights=weights),
             pair_loss(f, labels, pairs=self.pairs, different_weight=self.different_weight),

@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter, label
 
 from pipeline.inference.grouping import Groupd, ModeGrouping, components, filled, group
+from pipeline.losses.dvis import inner
 from pipeline.metrics.instances import aggregated_jaccard, detections, object_pairs
 
 
@@ -36,6 +37,23 @@ def test_a_blurred_edge_makes_no_objects_of_the_values_that_it_passes_through():
     pairs = object_pairs(found, objects)
     assert pairs.count_error == 0 and detections(pairs, iou=0.7).average_precision == 1
     assert aggregated_jaccard(pairs) > 0.8  # the higher of two reaches into the lower by half of the blur
+
+
+@pytest.mark.parametrize("border", [1, 2])
+def test_the_border_that_training_took_off_is_given_back(border):
+    """Rectangles that touch, one of them only as wide as its two borders and one pixel."""
+    objects = np.zeros((24, 30), np.int32)
+    objects[2:12, 3:13], objects[2:12, 13:18], objects[14:22, 5:20] = 1, 2, 3
+    trained = inner(torch.from_numpy(objects)[None, None], border)[0, 0].numpy()
+    f = np.where(trained > 0, 2.0, -0.5).astype(np.float32)
+    np.testing.assert_array_equal(group(f, min_area=4, border=border), objects)
+
+
+def test_a_blob_that_is_thin_all_over_is_one_object():
+    f = np.full((12, 20), -0.5, np.float32)
+    f[3:5, 2:15] = 2.0
+    f[8:11, 4:9] = 2.0
+    np.testing.assert_array_equal(np.bincount(group(f, min_area=4).ravel())[1:], [2 * 13, 3 * 5])
 
 
 def test_small_objects_go_and_a_map_without_any_gives_none():

@@ -13,6 +13,7 @@ from pipeline.losses.dvis import (
     StratifiedPairs,
     UniformPairs,
     binary_loss,
+    inner,
     mumford_shah_loss,
     pair_loss,
     quantisation_loss,
@@ -174,14 +175,22 @@ def test_a_seam_is_where_two_objects_are_seen_and_no_number_of_theirs_matters():
     assert seams(labels, 2)[0, 0, 5, 3], "two pixels wide it reaches the third object, two rows below the first"
 
 
-def test_between_touching_objects_a_seam_asks_for_background_and_weighs_more():
+def test_what_lies_within_a_border_of_anything_else_is_taken_off_but_not_at_the_edge_of_the_image():
     labels = scene()
-    at_seam = seams(labels, 1)
-    f = torch.where((labels > 0) & ~at_seam, 2.0, 0.0)
+    expected = torch.zeros_like(labels)
+    expected[0, 0, 2:4, 2:4], expected[0, 0, 2:4, 6:8], expected[0, 0, 8:10, 3:5] = 7, 300, 2
+    assert torch.equal(inner(labels, 1), expected)
+    assert torch.equal(inner(torch.full((1, 1, 4, 4), 5.0), 1), torch.full((1, 1, 4, 4), 5.0))
+
+
+def test_between_touching_objects_background_is_asked_for_and_weighs_more():
+    labels = scene()
+    f = torch.where(inner(labels, 1) > 0, 2.0, 0.0)
     only_binary = {"pair": 0.0, "mumford_shah": 0.0, "quantisation": 0.0}
-    assert DVISLoss(**only_binary, seam=1, seam_weight=5.0)(f, labels) == 0
+    assert DVISLoss(**only_binary, border=1, seam_weight=5.0)(f, labels) == 0
     assert DVISLoss(**only_binary)(f, labels) > 0
-    whole = torch.where(labels > 0, 2.0, 0.0)
-    wrong, pixels = int((at_seam & (labels > 0)).sum()), labels.numel()
-    expected = 5 * wrong * (2 - 0.05) / (pixels + 4 * int(at_seam.sum()))  # Huber's loss of 2 is 2 - t / 2
-    assert DVISLoss(**only_binary, seam=1, seam_weight=5.0)(whole, labels).item() == pytest.approx(expected)
+    at_seam, whole = seams(labels, 1), torch.where(labels > 0, 2.0, 0.0)
+    wrong = (whole > 0) & (inner(labels, 1) == 0)
+    weight = int(wrong.sum()) + 4 * int((wrong & at_seam).sum())
+    expected = weight * (2 - 0.05) / (labels.numel() + 4 * int(at_seam.sum()))  # Huber's loss of 2 is 2 - t / 2
+    assert DVISLoss(**only_binary, border=1, seam_weight=5.0)(whole, labels).item() == pytest.approx(expected)
