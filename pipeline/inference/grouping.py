@@ -40,7 +40,8 @@ Grouping = Callable[[NDArray[np.floating]], NDArray[np.int32]]
 class ModeGrouping:
     """`group` of the only channel, as a `_target_` of configs.
 
-    border: DVISLoss's. fill_holes: what one object encloses, and nothing else touches, becomes its own: the lumen of a gland.
+    border: DVISLoss's.
+    fill_holes: what one object encloses, and nothing else touches, becomes its own: the lumen of a gland.
     """
 
     bandwidth: float = 0.9
@@ -54,9 +55,7 @@ class ModeGrouping:
         return filled(objects) if self.fill_holes else objects
 
 
-def group(
-    f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20, border: int = 0
-) -> NDArray[np.int32]:
+def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20, border: int = 0) -> NDArray[np.int32]:
     """Objects 1, 2 ... in the order of their first pixels, of a map (rows, columns); 0 beside them.
 
     bandwidth: of the mean shift; 0.9 parts what the training's margin of 1 has parted, 0.4 also what came less far.

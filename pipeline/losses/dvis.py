@@ -127,7 +127,7 @@ def inner(labels: Tensor, border: int) -> Tensor:
 
 
 def seams(labels: Tensor, border: int) -> Tensor:
-    """Where two objects or more are within `border` pixels of a pixel, along each axis; bool, of labels (B, 1, H, W)."""
+    """Where two objects or more are within `border` pixels of a pixel along each axis; bool, of labels (B, 1, H, W)."""
     lowest, highest = _extremes(torch.where(labels > 0, labels.double(), torch.inf), labels, border)
     return lowest < highest
 
