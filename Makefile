@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-clinical lint docs bench crossval tables resolve clean
+.PHONY: help setup demo test test-clinical test-label test-deploy test-zoo lint docs bench crossval tables resolve clean
 
 help:    ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -31,6 +31,25 @@ test-clinical: setup  ## the tests that need dciodvfy and dcmqi; their result in
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[clinical]"
 	$(BIN)/python tests/clinical/result.py
 
+# Each in an environment of its own, since they conflict with ours; their results in tests/integrations/RESULT.md
+define environment
+$(PYTHON) -m venv $(1)
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/integrations/$(2)
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(3)
+endef
+
+test-label: setup  ## a bundle in MONAI Label's server, over REST
+	$(call environment,.venv-label,label_requirements.txt,monailabel==0.8.5 pydicom-seg timeloop girder-client)
+	$(BIN)/python tests/integrations/label.py .venv-label/bin/python
+
+test-deploy: setup  ## a bundle in MONAI Deploy's bundle operator (needs the libraries of CUDA 13, no GPU)
+	$(call environment,.venv-deploy,deploy_requirements.txt,monai-deploy-app-sdk==4.0.0 holoscan-cu13 holoscan-cli)
+	$(BIN)/python tests/integrations/deploy.py .venv-deploy/bin/python
+
+test-zoo: setup  ## the model zoo's own checks on each bundle, ZOO=a checkout of Project-MONAI/model-zoo
+	$(BIN)/python tests/integrations/zoo.py $(ZOO)
+
 lint: setup  ## ruff and mypy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lint]"
 	$(BIN)/ruff check .
@@ -43,10 +62,13 @@ docs: setup  ## the Python API as web pages, in build/docs
 	PDOC_ALLOW_EXEC=1 $(BIN)/python -W "ignore:Error parsing type annotation" -m pdoc --docformat markdown \
 	  --template-directory configs/docs -o build/docs pipeline data_prep
 
+# RIVAL=the Python of an environment with nnunetv2 (without it nnU-Net is left out),
 # SCAN=a .nii.gz (the demo's if none is given), LABELS=a folder of label maps (KiTS19's, say) for the metrics.
 bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torchdiffeq
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps surface-distance==0.1
 	$(BIN)/python tests/benchmarks/volume_road.py $(SCAN)
+	$(BIN)/python tests/benchmarks/bundle_road.py
+	$(BIN)/python tests/benchmarks/clinical_io.py $(if $(RIVAL),--rival $(RIVAL))
 	$(BIN)/python tests/benchmarks/ode.py
 	$(BIN)/python tests/benchmarks/inverse_evolution.py
 	$(BIN)/python tests/benchmarks/evaluation.py $(LABELS)
