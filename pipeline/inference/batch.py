@@ -49,8 +49,8 @@ def segment_folder(
     cases: of a plan with a shard all cases; only its share is done.
     prompts: what each case begins with; None: nothing.
     report: called with each result in the order of `cases`, those of an earlier run first.
-    draw: writes `out`/overlays/<id>.png and files below `out`/trajectory/<id>/ for each volume; overlays of pictures
-    too where the bundle numbers objects, of which `out`/objects.csv has a row each.
+    draw: writes `out`/overlays/<id>.png of each case and files below `out`/trajectory/<id>/ of each volume.
+    Where the bundle numbers objects, `out`/objects.csv has a row for each.
     Returns the results in the order of `cases`. Raises InputError before anything is written: results are there and
     neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file, `out` cannot be
     written to. On KeyboardInterrupt what is being written is completed and the record too (what is left is `skipped`)

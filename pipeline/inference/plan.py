@@ -87,7 +87,7 @@ class DrawTrajectory(Protocol):
 class Draw:
     """The pictures of each case. None: not drawn.
 
-    Of a volume contours of its labels, and of a contour's evolution; of a picture whose objects are told apart theirs.
+    Contours of the labels, or of the objects where they are told apart; of a volume a contour's evolution too.
     """
 
     overlay: DrawOverlay | None = None

@@ -42,7 +42,7 @@ _OF_VOLUMES = (Format.NIFTI, Format.DICOM_SEG, Format.RTSTRUCT)
 
 @dataclass(frozen=True)
 class Targets:
-    """Where one case goes: its labels in every format; of a volume their contours over the scan too.
+    """Where one case goes: its labels in every format, and their contours over the image.
 
     trajectory: the folder of the contour on its way. objects: the table of all cases, to which it adds its objects.
     per_label: label -> the map of it alone. probabilities: see io/write.py.
@@ -123,7 +123,7 @@ def targets_below(
     """Case id -> `out`/<id>.<suffix> in the formats that are asked for, else in that of the bundle, and its pictures.
 
     read: case id -> all that is read for it; nothing of that is replaced.
-    objects: whether the bundle numbers objects: they have a table, and their outlines are drawn over the picture.
+    objects: whether the bundle numbers objects, which have a table.
     beside: what is written beside the labels. None: nothing.
     spatial_dims: 2 where the bundle segments pictures, whose labels are PNG; 3 for volumes: NIfTI. A case of the other
     kind is refused by the bundle and has no result. Raises InputError where a format cannot hold the labels, an id
@@ -140,7 +140,7 @@ def targets_below(
     targets: dict[str, Targets] = {}
     for case in cases:
         labels = tuple(out / f"{case.id}{suffix}" for suffix in suffixes)
-        overlay = out / OVERLAYS / f"{case.id}.png" if spatial_dims == 3 or objects else None
+        overlay = out / OVERLAYS / f"{case.id}.png"
         trajectory = out / TRAJECTORIES / case.id if spatial_dims == 3 else None
         more = beside.below(out, case.id, suffix=possible[0].suffix) if beside else {}
         targets[case.id] = Targets(labels, overlay, trajectory, out / OBJECTS_FILE if objects else None, **more)

@@ -20,11 +20,11 @@ def below(out: Path, *cases: Case, spatial_dims: int = 3, **options) -> dict[str
     return targets_below(out, cases, read, spatial_dims=spatial_dims, **options)
 
 
-def test_volumes_become_nifti_with_pictures_and_pictures_become_png(tmp_path: Path) -> None:
+def test_volumes_become_nifti_and_pictures_png_each_with_its_contours(tmp_path: Path) -> None:
     found, out = case("sub/a", tmp_path / "a.dcm", "dicom"), tmp_path / "out"
     drawn = out / "overlays/sub/a.png", out / "trajectory/sub/a"
     assert below(out, found) == {"sub/a": Targets((out / "sub/a.nii.gz",), *drawn)}
-    assert below(out, found, spatial_dims=2) == {"sub/a": Targets((out / "sub/a.png",))}
+    assert below(out, found, spatial_dims=2) == {"sub/a": Targets((out / "sub/a.png",), drawn[0])}
 
 
 @pytest.mark.parametrize("name", ["../a", "sub/../../a", "/etc/a"])
