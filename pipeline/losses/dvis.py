@@ -141,7 +141,7 @@ def _extremes(low: Tensor, high: Tensor, reach: int) -> tuple[Tensor, Tensor]:
 def binary_loss(
     f: Tensor, labels: Tensor, *, margin: float = FOREGROUND_MARGIN, weights: Tensor | None = None
 ) -> Tensor:
-    """Equation (1); f (..., H, W) before any ReLU, labels of its shape, weights of the mean's pixels of it too."""
+    """Equation (1); f (..., H, W) before any ReLU, labels of its shape; weights of the mean's pixels, of it too."""
     loss = _huber(torch.where(labels > 0, margin - f, f).relu())
     return loss.mean() if weights is None else (weights * loss).sum() / weights.sum()
 
@@ -188,7 +188,8 @@ class DVISLoss(nn.Module):
 
     f: (B, 1, H, W), real, no activation. labels: (B, 1, H, W), whole numbers of any type, one an object, 0 background.
     pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms.
-    different_weight: w of (2).  border: s in pixels; 0: none.  seam_weight: in (1), of pixels that see two objects.
+    different_weight: w of (2).  border: s in pixels; 0: none.
+    foreground_weight, seam_weight: in (1), of objects' pixels and of those that see two objects, beside 1.
     ValueError: f and labels of two shapes.
     """
 
@@ -202,21 +203,22 @@ class DVISLoss(nn.Module):
         quantisation: float = 0.1,
         different_weight: float = 1.0,
         border: int = 0,
+        foreground_weight: float = 1.0,
         seam_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.pairs, self.different_weight = pairs, different_weight
-        self.border, self.seam_weight = border, seam_weight
+        self.border, self.foreground_weight, self.seam_weight = border, foreground_weight, seam_weight
         self.weights = (binary, pair, mumford_shah, quantisation)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
         if f.shape != labels.shape or f.ndim != 4:
             raise ValueError(f"f {tuple(f.shape)} and labels {tuple(labels.shape)} must be (B, 1, H, W) alike")
         f = f.as_subclass(Tensor).float()
-        labels, weights = labels.as_subclass(Tensor), None
+        labels, at_seams = labels.as_subclass(Tensor), torch.zeros_like(f, dtype=torch.bool)
         if self.border:
-            weights = 1 + (self.seam_weight - 1) * seams(labels, self.border)
-            labels = inner(labels, self.border)
+            at_seams, labels = seams(labels, self.border), inner(labels, self.border)
+        weights = 1 + (self.foreground_weight - 1) * (labels > 0) + (self.seam_weight - 1) * at_seams
         terms = (
             binary_loss(f, labels, weights=weights),
             pair_loss(f, labels, pairs=self.pairs, different_weight=self.different_weight),

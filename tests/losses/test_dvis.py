@@ -183,6 +183,15 @@ def test_what_lies_within_a_border_of_anything_else_is_taken_off_but_not_at_the_
     assert torch.equal(inner(torch.full((1, 1, 4, 4), 5.0), 1), torch.full((1, 1, 4, 4), 5.0))
 
 
+def test_pixels_of_objects_may_weigh_more_than_those_beside_them():
+    labels = scene()
+    f = torch.where(labels > 0, 0.5, 0.25)  # short of the margin by 1.5 on objects, above 0 by 0.25 beside them
+    inside, n = int((labels > 0).sum()), labels.numel()
+    loss = DVISLoss(pair=0.0, mumford_shah=0.0, quantisation=0.0, foreground_weight=3.0)(f, labels)
+    expected = (3 * inside * (1.5 - 0.05) + (n - inside) * (0.25 - 0.05)) / (3 * inside + n - inside)
+    assert loss.item() == pytest.approx(expected)
+
+
 def test_between_touching_objects_background_is_asked_for_and_weighs_more():
     labels = scene()
     f = torch.where(inner(labels, 1) > 0, 2.0, 0.0)
