@@ -156,12 +156,12 @@ def test_a_file_that_cannot_hold_the_labels_is_refused(
     assert not (tmp_path / name).exists()
 
 
-def test_a_picture_becomes_a_png_without_an_overlay(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+def test_a_picture_becomes_a_png_with_its_contours_over_it(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
     Image.fromarray(np.full((6, 7), 200, np.uint8)).save(scans / "photo.png")
     segmenter.spatial_dims = 2
     assert run(scans / "photo.png", "-o", tmp_path / "out").exit_code == 0
     assert (np.asarray(Image.open(tmp_path / "out/photo.png")) == 1).all()
-    assert not (tmp_path / "out/overlays").exists()
+    assert (tmp_path / "out/overlays/photo.png").is_file()
     assert "area_px_kidney" in (tmp_path / "out/cases.csv").read_text()
 
 
