@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import pytest
 import torch
 import yaml
@@ -33,11 +35,13 @@ every_bundle = pytest.mark.parametrize("configs", CONFIGS, ids=lambda configs: c
 
 
 @pytest.fixture
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process as torchrun's only one, on the CPU."""
     for name, value in ALONE.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    yield
+    idist.sync()  # ignite remembers the group, which is gone: metrics of later tests would ask it
 
 
 def read(path: Path) -> dict[str, Any]:
