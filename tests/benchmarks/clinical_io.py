@@ -92,7 +92,7 @@ def export_ours(_: Path) -> Made:
     from pipeline.inference.patches import VolumeGrid
     from pipeline.io.volume import Volume
 
-    found = torch.from_numpy(logits().transpose(0, 3, 2, 1))  # x, y, z, as read from a file
+    found = torch.from_numpy(np.ascontiguousarray(logits().transpose(0, 3, 2, 1)))  # x, y, z, as a network gives them
     image = Volume(np.zeros(SHAPE, np.int16).T, affine())
     grid = VolumeGrid(SHAPE[::-1], SPACING[::-1], (1, 1, 1))
     return lambda: label_volume(
