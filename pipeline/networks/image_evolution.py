@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from pipeline.networks.continuous_unet import cropped, padded
 from pipeline.networks.efficientnet_lite import EfficientNetLite
 from pipeline.networks.node_unet import MIDPOINT, NodeUNet
+from pipeline.networks.recorded import EDGE, Recorded
 from pipeline.ode.solve import Solver
 from pipeline.ode.solvers import Counts
 
@@ -42,7 +43,7 @@ class FoldedEmbedding(nn.Module):
 
     def __init__(self, *, in_channels: int = 1, channels: int = 32) -> None:
         super().__init__()
-        self.channels = channels
+        self.in_channels, self.channels = in_channels, channels
         convolution = nn.Conv2d(self.stride**2 * in_channels, channels, 3, padding=1)
         self.layer = nn.Sequential(convolution, nn.GroupNorm(GROUPS, channels), nn.GELU())
 
@@ -62,7 +63,7 @@ class EncoderEmbedding(nn.Module):
 
     def __init__(self, *, in_channels: int = 3, channels: int = 48, encoder: str = "lite0", levels: int = 4) -> None:
         super().__init__()
-        self.channels = channels
+        self.in_channels, self.channels = in_channels, channels
         self.encoder = EfficientNetLite(encoder, in_channels=in_channels, levels=levels)
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in self.encoder.channels[1:])
         self.norm = nn.GroupNorm(GROUPS, channels)
@@ -76,7 +77,7 @@ class EncoderEmbedding(nn.Module):
         return self.norm(finest)
 
 
-class ImageEvolution(nn.Module):
+class ImageEvolution(Recorded):
     """Image (B, in_channels, H, W) of any size -> signed distance (B, out_channels, H, W), in pixels, positive inside.
 
     embedding: lambda of (1). features: widths of f (BasicUNet's six numbers, multiples of 8).
@@ -94,6 +95,7 @@ class ImageEvolution(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding, self.band = embedding, band
+        self.example_shape = (1, embedding.in_channels, EDGE, EDGE)
         self.flow = NodeUNet(embedding.channels, features=features, solver=solver)
         self.projection = nn.Conv2d(embedding.channels, out_channels * embedding.stride**2, 1)
 
