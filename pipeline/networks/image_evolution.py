@@ -1,13 +1,15 @@
 r"""Image evolution: a neural ODE turns an embedding of the image into a distance map.
 
-    h(0) = lambda(I),   h' = f(h, t)  for t in [0, 1],   phi = s psi(h(1)),   segmentation {phi > 0}        (1)
+    h(0) = lambda(I),   h' = f(h, t)  for t in [0, 1],   phi = s w * psi(h(1)),   segmentation {phi > 0}    (1)
 
 lambda is one of the embeddings below, f a U-Net (networks/node_unet.py), psi a 1 x 1 convolution and s the half-width
 of the narrow band, the unit in which psi answers. No contour is given. f begins at zero, psi does not: an untrained
 evolution regresses phi = s psi(lambda(I)).
 
 h lives on a grid that is coarser than the image by the embedding's stride k, and psi gives k x k values for each of its
-points: every pixel keeps a value of its own, and f, which is asked several times, is cheap.
+points: every pixel keeps a value of its own, and f, which is asked several times, is cheap. What the k x k values have
+that repeats from point to point is no distance but a pattern, and w, a mean over k and then 2 pixels along each axis,
+takes out just that: it is 1 at the frequency 0, and 0 at all multiples of 1 / k.
 
 Reference: Valle et al., Neural ODEs for Image Segmentation with Level Sets (2019), equation 4. Not from the paper: what
 lambda is (it does not say), the coarser grid, the encoder.
@@ -112,4 +114,11 @@ class ImageEvolution(Recorded):
         return self.embedding(padded(image, self.embedding.multiple))
 
     def _distance(self, state: Tensor, image: Tensor) -> Tensor:
-        return cropped(self.band * F.pixel_shuffle(self.projection(state), self.embedding.stride), image)
+        k = self.embedding.stride
+        return cropped(without_pattern(self.band * F.pixel_shuffle(self.projection(state), k), k), image)
+
+
+def without_pattern(distance: Tensor, k: int) -> Tensor:
+    """w * distance of (1), (B, C, H, W); beyond the border all is as at it. k: even."""
+    whole = F.pad(distance, (k // 2,) * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(whole, k, stride=1), 2, stride=1)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from pipeline.losses.narrow_band import NarrowBandLoss
 from pipeline.networks.cost import cost
-from pipeline.networks.image_evolution import EncoderEmbedding, FoldedEmbedding, ImageEvolution
+from pipeline.networks.image_evolution import EncoderEmbedding, FoldedEmbedding, ImageEvolution, without_pattern
 from pipeline.ode.solve import Solver
 from pipeline.ode.solvers import Counts
 
@@ -30,7 +30,8 @@ def made(kind="folded", *, moves=0.3, **settings):
 @torch.no_grad()
 def test_an_untrained_evolution_is_the_projected_embedding(kind):
     network, image = made(kind, moves=0.0, band=5.0), torch.rand(1, 3, 64, 64)
-    regressed = 5.0 * F.pixel_shuffle(network.projection(network.embedding(image)), network.embedding.stride)
+    k = network.embedding.stride
+    regressed = without_pattern(5.0 * F.pixel_shuffle(network.projection(network.embedding(image)), k), k)
     assert torch.equal(network(image), regressed) and regressed.abs().max() > 0
 
 
@@ -47,8 +48,20 @@ def test_a_constant_field_moves_every_level_by_its_speed():
     network, image = made(moves=0.0, band=3.0), torch.rand(1, 3, 32, 32)
     before = network(image)
     network.flow.unet.final_conv.bias.fill_(0.5)  # h' = 1/2, whatever h and t
-    speed = 3.0 * F.pixel_shuffle(network.projection.weight.sum(dim=(1, 2, 3))[None, :, None, None], 2) / 2
-    torch.testing.assert_close(network(image) - before, speed.repeat(1, 1, 16, 16), atol=1e-5, rtol=1e-4)
+    speed = 3.0 * network.projection.weight.sum(dim=(1, 2, 3)).mean() / 2  # of the k x k values their mean
+    moved = (network(image) - before)[..., 2:-2, 2:-2]  # at the border the pattern goes on otherwise
+    torch.testing.assert_close(moved, speed.expand_as(moved), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_what_repeats_from_point_to_point_is_taken_out_and_a_plane_is_not_changed(k):
+    pattern = torch.rand(1, 1, k, k, dtype=torch.float64).repeat(1, 1, 32 // k, 32 // k)
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    plane = (2 * y - 0.5 * x + 3).double()[None, None]
+    found = without_pattern(plane + pattern, k)
+    inner = (..., slice(k, -k), slice(k, -k))
+    torch.testing.assert_close(found[inner], (plane + pattern.mean())[inner], atol=1e-10, rtol=0)
+    assert found.shape == plane.shape
 
 
 @torch.no_grad()
