@@ -13,6 +13,6 @@ def record(name: str, lines: list[str]) -> None:
     """Put `lines` under the heading `name`, in place of what stood there."""
     text = FILE.read_text(encoding="utf-8") if FILE.exists() else TITLE
     sections = dict(re.findall(r"^## (.+)\n\n((?:(?!^## ).*\n)*)", text, flags=re.MULTILINE))
-    sections[name] = "\n".join(lines) + "\n\n"
-    whole = TITLE + "\n" + "".join(f"## {heading}\n\n{sections[heading]}" for heading in sorted(sections))
+    sections[name] = "\n".join(lines)
+    whole = TITLE + "\n" + "".join(f"## {heading}\n\n{sections[heading].strip()}\n\n" for heading in sorted(sections))
     FILE.write_text(whole.rstrip("\n") + "\n", encoding="utf-8")
