@@ -33,7 +33,7 @@ most of them by a value below 2 on the smaller one.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -189,7 +189,7 @@ class DVISLoss(nn.Module):
     f: (B, 1, H, W), real, no activation. labels: (B, 1, H, W), whole numbers of any type, one an object, 0 background.
     pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms.
     different_weight: w of (2).  border: s in pixels; 0: none.
-    foreground_weight, seam_weight: in (1), of objects' pixels and of those that see two objects, beside 1.
+    pixel_weights: in (1), of objects' pixels and of those that see two objects, beside 1.
     ValueError: f and labels of two shapes.
     """
 
@@ -203,12 +203,11 @@ class DVISLoss(nn.Module):
         quantisation: float = 0.1,
         different_weight: float = 1.0,
         border: int = 0,
-        foreground_weight: float = 1.0,
-        seam_weight: float = 1.0,
+        pixel_weights: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
         self.pairs, self.different_weight = pairs, different_weight
-        self.border, self.foreground_weight, self.seam_weight = border, foreground_weight, seam_weight
+        self.border, self.pixel_weights = border, pixel_weights
         self.weights = (binary, pair, mumford_shah, quantisation)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
@@ -218,7 +217,8 @@ class DVISLoss(nn.Module):
         labels, at_seams = labels.as_subclass(Tensor), torch.zeros_like(f, dtype=torch.bool)
         if self.border:
             at_seams, labels = seams(labels, self.border), inner(labels, self.border)
-        weights = 1 + (self.foreground_weight - 1) * (labels > 0) + (self.seam_weight - 1) * at_seams
+        of_objects, of_seams = self.pixel_weights
+        weights = 1 + (of_objects - 1) * (labels > 0) + (of_seams - 1) * at_seams
         terms = (
             binary_loss(f, labels, weights=weights),
             pair_loss(f, labels, pairs=self.pairs, different_weight=self.different_weight),

@@ -187,7 +187,7 @@ def test_pixels_of_objects_may_weigh_more_than_those_beside_them():
     labels = scene()
     f = torch.where(labels > 0, 0.5, 0.25)  # short of the margin by 1.5 on objects, above 0 by 0.25 beside them
     inside, n = int((labels > 0).sum()), labels.numel()
-    loss = DVISLoss(pair=0.0, mumford_shah=0.0, quantisation=0.0, foreground_weight=3.0)(f, labels)
+    loss = DVISLoss(pair=0.0, mumford_shah=0.0, quantisation=0.0, pixel_weights=(3.0, 1.0))(f, labels)
     expected = (3 * inside * (1.5 - 0.05) + (n - inside) * (0.25 - 0.05)) / (3 * inside + n - inside)
     assert loss.item() == pytest.approx(expected)
 
@@ -196,10 +196,10 @@ def test_between_touching_objects_background_is_asked_for_and_weighs_more():
     labels = scene()
     f = torch.where(inner(labels, 1) > 0, 2.0, 0.0)
     only_binary = {"pair": 0.0, "mumford_shah": 0.0, "quantisation": 0.0}
-    assert DVISLoss(**only_binary, border=1, seam_weight=5.0)(f, labels) == 0
+    assert DVISLoss(**only_binary, border=1, pixel_weights=(1.0, 5.0))(f, labels) == 0
     assert DVISLoss(**only_binary)(f, labels) > 0
     at_seam, whole = seams(labels, 1), torch.where(labels > 0, 2.0, 0.0)
     wrong = (whole > 0) & (inner(labels, 1) == 0)
     weight = int(wrong.sum()) + 4 * int((wrong & at_seam).sum())
     expected = weight * (2 - 0.05) / (labels.numel() + 4 * int(at_seam.sum()))  # Huber's loss of 2 is 2 - t / 2
-    assert DVISLoss(**only_binary, border=1, seam_weight=5.0)(whole, labels).item() == pytest.approx(expected)
+    assert DVISLoss(**only_binary, border=1, pixel_weights=(1.0, 5.0))(whole, labels).item() == pytest.approx(expected)
