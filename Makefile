@@ -26,8 +26,8 @@ demo: setup  ## kidneys on two real scans, and a roughly drawn kidney refined: l
 test: setup  ## the tests
 	$(BIN)/python -m pytest
 
-# dciodvfy checks DICOM objects against the standard: apt-get install dicom3tools
-test-clinical: setup  ## the tests that need dciodvfy and dcmqi; their result in tests/clinical/RESULT.md
+# apt-get install dicom3tools chromium orthanc orthanc-dicomweb openssl. About an hour: 50 batches are killed.
+test-clinical: setup  ## what needs dciodvfy, dcmqi, Orthanc, Chromium or Ray; its result in tests/clinical/RESULT.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[clinical]"
 	$(BIN)/python tests/clinical/result.py
 

@@ -70,4 +70,4 @@ def has_grey_levels(mask: NDArray) -> bool:
     Soft edges of one or two pixels are no grey levels of an object of some size; an empty mask has none.
     """
     sure, possible = (np.count_nonzero(mask > level) for level in (0.9, 0.1))
-    return sure < 0.8 * possible
+    return bool(sure < 0.8 * possible)
