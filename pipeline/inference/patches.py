@@ -87,7 +87,8 @@ class VolumeGrid:
     def to_volume(self, logits: Tensor, slices: range) -> Tensor:
         """(C, x, y, s) -> (C, X, Y, len(slices))."""
         along_x, along_y, _ = self._up
-        return _along(2, along_y, _along(1, along_x, self.along_s(logits, slices)))
+        planes = self.along_s(logits, slices).movedim(3, 1)  # products as wide as a plane, not as a few slices
+        return (along_x @ planes @ along_y.T).movedim(1, 3)
 
     def along_s(self, logits: Tensor, slices: range) -> Tensor:
         """The last step of `to_volume` alone: (C, x, y, s) -> (C, x, y, len(slices))."""
