@@ -91,7 +91,8 @@ def _numbered(objects: NDArray[np.int32], min_area: int) -> NDArray[np.int32]:
     areas = np.bincount(objects, minlength=1)
     areas[0] = 0
     first = np.zeros(len(areas), np.intp)
-    first[objects[::-1]] = np.arange(len(objects))[::-1]  # of equal indices the last one written stays
+    starts = np.flatnonzero(np.diff(objects, prepend=-1))[::-1]  # of runs, the last one first:
+    first[objects[starts]] = starts  # of equal indices the last one written stays
     kept = np.flatnonzero(areas >= max(min_area, 1))
     number = np.zeros(len(areas), np.int32)
     number[kept[np.argsort(first[kept])]] = np.arange(1, len(kept) + 1)
