@@ -138,7 +138,8 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_as_if_it_had_not_been(folder
     subprocess.run([*command, "-o", f"{tmp_path}/whole", "--jobs", jobs, "-q"], check=False)
     out = tmp_path / "out"
     script = (
-        "import sys, time; from pipeline.evaluation import journal; add = journal.Journal.add\n"
+        "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
+        "from pipeline.evaluation import journal; add = journal.Journal.add\n"
         "def slow(self, *case): add(self, *case); time.sleep(60)\n"
         "journal.Journal.add = slow; sys.argv[0] = 'evoseg'; from pipeline.cli.app import app; app()"
     )
