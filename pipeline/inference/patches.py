@@ -31,6 +31,7 @@ from pipeline.inference.roads import Intensity, Network, Part, placed
 from pipeline.io.orientation import canonical_order
 from pipeline.io.resample import resize_matrix
 from pipeline.io.volume import Volume
+from pipeline.numerics.banded import Banded, span
 
 SLAB = 8  # slices of the volume that are handled at once
 WIDEST = 1024  # voxels of the network's grid along one axis: 2 m at 2 mm
@@ -62,8 +63,10 @@ class VolumeGrid:
                 "correct its spacing",
             )
         axes = list(zip(shape, sizes, flips, strict=True))
-        self._down = [_flipped(resize_matrix(n, size), flip, 1).to(device) for n, size, flip in axes]
-        self._up = [_flipped(resize_matrix(size, n), flip, 0).to(device) for n, size, flip in axes]
+        down = [_flipped(resize_matrix(n, size), flip, 1).to(device) for n, size, flip in axes]
+        up = [_flipped(resize_matrix(size, n), flip, 0).to(device) for n, size, flip in axes]
+        self._down_x, self._down_y, self._down_s = Banded(down[0]), Banded(down[1]), down[2]
+        self._up_x, self._up_y, self._up_s = Banded(up[0]), Banded(up[1]), up[2]
 
     def slabs(self) -> Iterator[range]:
         """The volume's slices, a few at a time."""
@@ -71,14 +74,13 @@ class VolumeGrid:
 
     def to_network(self, slabs: Iterable[tuple[range, Tensor]]) -> Tensor:
         """The slabs of a volume, (C, X, Y, len(slices)) each, which may come in any order -> (C, x, y, s)."""
-        along_x, along_y, along_s = self._down
         total = None
         for slices, slab in slabs:
-            plane = _along(2, along_y, _along(1, along_x, slab))
+            plane = self._down_y.left(self._down_x.left(slab.flatten(2)).unflatten(2, slab.shape[2:]))
             if total is None:
-                total = plane.new_zeros(*plane.shape[:3], len(along_s))
-            rows = along_s[:, slices.start : slices.stop]
-            reach = _span(rows.any(dim=1))
+                total = plane.new_zeros(*plane.shape[:3], len(self._down_s))
+            rows = self._down_s[:, slices.start : slices.stop]
+            reach = span(rows.any(dim=1))
             total[..., reach] += plane @ rows[reach].T
         if total is None:
             raise ValueError("slabs is empty: a volume has one slice at least")
@@ -86,15 +88,14 @@ class VolumeGrid:
 
     def to_volume(self, logits: Tensor, slices: range) -> Tensor:
         """(C, x, y, s) -> (C, X, Y, len(slices))."""
-        along_x, along_y, _ = self._up
-        planes = self.along_s(logits, slices).movedim(3, 1)  # products as wide as a plane, not as a few slices
-        return (along_x @ planes @ along_y.T).movedim(1, 3)
+        return self._up_y.right(self._up_x.left(self.along_s(logits, slices))).movedim(0, 3)
 
     def along_s(self, logits: Tensor, slices: range) -> Tensor:
-        """The last step of `to_volume` alone: (C, x, y, s) -> (C, x, y, len(slices))."""
-        rows = self._up[2][slices.start : slices.stop]
-        reach = _span(rows.any(dim=0))
-        return logits[..., reach] @ rows[:, reach].T
+        """The first step of `to_volume` alone: (C, x, y, s) -> (len(slices), C, x, y)."""
+        rows = self._up_s[slices.start : slices.stop]
+        reach = span(rows.any(dim=0))
+        planes = rows[:, reach] @ logits.flatten(0, 2)[:, reach].T  # written plane by plane, read in place
+        return planes.view(len(slices), *logits.shape[:3])
 
 
 class VolumePatchInferer(Inferer):
@@ -192,14 +193,3 @@ def _spacing(inputs: Tensor) -> list[float] | None:
 def _flipped(matrix: NDArray[np.float32], flip: bool, axis: int) -> Tensor:
     whole = torch.from_numpy(matrix)
     return whole.flip(axis) if flip else whole
-
-
-def _along(axis: int, matrix: Tensor, values: Tensor) -> Tensor:
-    """The product of a matrix with one axis of `values`, not the last."""
-    return (matrix @ values.flatten(axis + 1)).unflatten(-1, values.shape[axis + 1 :])
-
-
-def _span(used: Tensor) -> slice:
-    """From the first to the last True."""
-    at = used.nonzero()
-    return slice(int(at[0]), int(at[-1]) + 1)

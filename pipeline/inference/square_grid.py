@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.io.resample import resize_matrix
+from pipeline.numerics.banded import Banded
 
 
 class SquareGrid:
@@ -42,16 +43,16 @@ class SquareGrid:
         whole = [max(n, round(field / s)) for n, s in zip(shape, spacing, strict=True)]
         starts = [(w - n) // 2 for w, n in zip(whole, shape, strict=True)]
         axes = list(zip(whole, starts, shape, flips, strict=True))
-        self._down = [_columns(w, size, start, n, flip).to(device) for w, start, n, flip in axes]
-        self._up = [_rows(size, w, start, n, flip).to(device) for w, start, n, flip in axes]
+        self._down = [Banded(_columns(w, size, start, n, flip).to(device)) for w, start, n, flip in axes]
+        self._up = [Banded(_rows(size, w, start, n, flip).to(device)) for w, start, n, flip in axes]
 
     def to_network(self, slices: Tensor, air: float) -> Tensor:
         """(..., X, Y) -> (..., size, size), `air` outside."""
-        return self._down[0] @ (slices - air) @ self._down[1].T + air
+        return self._down[1].right(self._down[0].left(slices - air)) + air
 
     def to_volume(self, distances: Tensor) -> Tensor:
         """(..., size, size) -> (..., X, Y)."""
-        return self._up[0] @ distances @ self._up[1].T
+        return self._up[1].right(self._up[0].left(distances))
 
 
 def _columns(whole: int, size: int, start: int, n: int, flip: bool) -> Tensor:
