@@ -48,9 +48,10 @@ def test_a_detail_at_stride_4_reaches_the_logits_past_the_pyramid(small):
     assert moved[16:20, 16:20].max() > 0 and moved[:4].max() == 0  # two 3 x 3 at stride 4, not the whole image
 
 
-@pytest.mark.parametrize("backbone", ["resnet50", "resnet101"])
-def test_the_parts_behind_the_backbone_have_the_papers_sizes(backbone):
-    inputs, low = 2048, 256
+@pytest.mark.parametrize(
+    ("backbone", "low", "inputs"), [("resnet18", 64, 512), ("resnet50", 256, 2048), ("resnet101", 256, 2048)]
+)
+def test_the_parts_behind_the_backbone_have_the_papers_sizes(backbone, low, inputs):
     with torch.device("meta"):
         network = DeepLabV3Plus(in_channels=3, out_channels=1, backbone=backbone)
     backbones = sum(p.numel() for p in network.backbone.parameters())
@@ -60,12 +61,23 @@ def test_the_parts_behind_the_backbone_have_the_papers_sizes(backbone):
     assert sum(p.numel() for p in network.parameters()) == backbones + pyramid + decoder + WIDTH + 1
 
 
-def test_it_has_a_gradient_everywhere():
-    network = DeepLabV3Plus(in_channels=1)
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_it_has_a_gradient_everywhere(backbone):
+    network = DeepLabV3Plus(in_channels=1, backbone=backbone)
     network(torch.rand(2, 1, 32, 32)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
 def test_an_unknown_backbone_is_refused():
-    with pytest.raises(InputError, match="resnet50, resnet101"):
+    with pytest.raises(InputError, match="resnet18, resnet50, resnet101"):
         DeepLabV3Plus(backbone="xception")
+
+
+@pytest.mark.parametrize(("backbone", "millions"), [("resnet18", 11.69), ("resnet50", 25.56), ("resnet101", 44.55)])
+def test_the_backbones_are_torchvisions(backbone, millions):
+    # what torchvision states for the whole classifier, less its last layer of 1000 classes
+    with torch.device("meta"):
+        network = DeepLabV3Plus(backbone=backbone)
+    features = 512 if backbone == "resnet18" else 2048
+    counted = sum(p.numel() for p in network.backbone.parameters()) + 1000 * (features + 1)
+    assert counted / 1e6 == pytest.approx(millions, abs=0.005)
