@@ -52,12 +52,17 @@ def described(tmp_path):
 def test_one_command_trains_and_scores_the_rows_of_a_card(described):
     places = ["--data", described / "data", "--runs", described / "runs", "--output", described]
     small = {"max_epochs": 2, "filters": "[1,1,1,1,1,1]", "pretrained": "false", "batch_size": 2, "device": "cpu"}
-    small |= {"mixed_precision": "false", "iterations": 3}
+    small |= {"mixed_precision": "false", "iterations": 3, "initial_weights": "null"}
     settings = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
     fill_table.main([str(word) for word in (described / "priors.yaml", *places, *settings)])
     rows = [line.split(" | ") for line in (described / "priors.md").read_text().splitlines() if "STD |" in line]
     assert [row[1] for row in rows] == [*Table(TABLES / "priors.yaml").shown["star_shape"]]
     assert {row[6] for row in rows if row[1].startswith("star")} == {"100.0 %"}
+    alike = {row[1]: row[10] for row in rows if row[0].endswith("SS-STD")}  # softmax has no layer to be compared with
+    assert {condition for condition, difference in alike.items() if difference == "–"} == {
+        "layer, true centre",
+        "layer and star, true centre",
+    }
 
 
 def test_a_mask_is_scored_as_it_is_delivered():

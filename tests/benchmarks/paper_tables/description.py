@@ -27,6 +27,7 @@ from pipeline.io.json_file import read_json
 from pipeline.networks.cost import matching_filters, parameters
 
 KEYS = {"protocol", "title", "kind", "trains", "datasets", "networks", "comparisons", "conditions", "against", "paper"}
+KEYS |= {"reference"}  # another than the protocol's
 KEYS |= {"curve", "lowest"}  # of curves: what is measured, and where its axis begins
 KEYS_OF_COSTS = {"channels", "sizes", "steps"}
 COMPARISONS = ("parameters", "filters")
@@ -82,7 +83,7 @@ class Table:
         quoted = _read(path.parent / quoted)["paper"] if isinstance(quoted, str) else quoted
         self.paper: dict[str, dict[str, list[list[float]]]] = quoted
         self.comparisons = self.content["comparisons"]
-        self.reference = protocol["reference"]
+        self.reference = self.content.get("reference", protocol["reference"])
         chosen = self.content["networks"]
         self.shown: dict[str, list[str]] = (
             chosen if isinstance(chosen, dict) else {name: list(self.conditions) for name in chosen}

@@ -96,36 +96,40 @@ def objects(table: Table, lines: Sequence[Line], load: Load, command: str) -> st
 
 
 def _head(table: Table) -> list[str]:
-    against = f"minus {table.named(table.reference)}, {table.against}"
+    reference = table.named(table.reference)
     spread = ["mIoU", "IoU", "mIoU, near stars", "star-shaped", "emptied"]
-    return ["trained with", "delivered", "seeds", *spread, f"mIoU {against}", "near stars", "remark"]
+    less = [f"mIoU minus {reference}, {table.against}", "near stars", f"mIoU minus {reference}, delivered alike"]
+    return ["trained with", "delivered", "seeds", *spread, *less, "remark"]
 
 
 def _cells(table: Table, rows: Sequence[Row]) -> Iterator[list[str]]:
-    reference = next((r for r in rows if (r.line.network, r.condition) == (table.reference, table.against)), None)
+    references = {row.condition: row for row in rows if row.line.network == table.reference}
+    reference = references.get(table.against or "")
     for row in rows:
         seeds, start = sorted(row.stored), [table.named(row.line.network), row.condition]
         if not seeds:
-            yield [*start, *["–"] * 8, "not run yet"]
+            yield [*start, *["–"] * 9, "not run yet"]
             continue
         miou, near = row.scores("miou", seeds), row.scores("near_star", seeds) > 0
         stars, kept = row.scores("star", seeds), row.scores("kept", seeds)
         figures = [mean_score(each) for each in (miou, row.scores("iou", seeds), np.where(near, miou, np.nan))]
         figures += [f"{100 * stars.mean():.1f} %", str(int((1 - kept).sum()))]
-        differences, remark = ["–", "–"], ""
-        if reference is not None and reference is not row and (common := sorted(set(seeds) & set(reference.stored))):
-            whole, part = _difference(row, reference, common), _difference(row, reference, common, near[0])
-            differences = [f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]" for d in (whole, part)]
-            remark = verdict(whole)
-        yield [*start, ", ".join(map(str, seeds)), *figures, *differences, remark]
+        whole = _difference(row, reference)
+        differences = [whole, _difference(row, reference, near[0]), _difference(row, references.get(row.condition))]
+        remark = "" if whole is None else verdict(whole)
+        yield [*start, ", ".join(map(str, seeds)), *figures, *map(_shown, differences), remark]
 
 
-def _difference(
-    row: Row, reference: Row, seeds: Sequence[int], chosen: NDArray[np.bool_] | None = None
-) -> PairedDifference:
-    """Row minus reference, of the chosen pictures."""
-    means = [each.scores("miou", seeds).mean(axis=0) for each in (row, reference)]
+def _difference(row: Row, reference: Row | None, chosen: NDArray[np.bool_] | None = None) -> PairedDifference | None:
+    """Row minus reference, of the chosen pictures and the seeds that both have; None where there is nothing to pair."""
+    if reference is None or reference is row or not (common := sorted(set(row.stored) & set(reference.stored))):
+        return None
+    means = [each.scores("miou", common).mean(axis=0) for each in (row, reference)]
     return paired(*(mean if chosen is None else mean[chosen] for mean in means))
+
+
+def _shown(difference: PairedDifference | None) -> str:
+    return "–" if difference is None else f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
 def _centers(rows: Tensor) -> Centers:
