@@ -71,6 +71,7 @@ bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torch
 	$(BIN)/python tests/benchmarks/clinical_io.py $(if $(RIVAL),--rival $(RIVAL))
 	$(BIN)/python tests/benchmarks/ode.py
 	$(BIN)/python tests/benchmarks/inverse_evolution.py
+	$(BIN)/python tests/benchmarks/soft_threshold.py
 	$(BIN)/python tests/benchmarks/evaluation.py $(LABELS)
 	$(BIN)/python tests/benchmarks/grouping.py
 
