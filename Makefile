@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-clinical test-label test-deploy test-zoo lint docs bench crossval tables resolve clean
+.PHONY: help setup demo test test-clinical test-label test-deploy test-zoo test-scores lint docs bench crossval tables resolve clean
 
 help:    ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -39,16 +39,19 @@ $(1)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/inte
 $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(3)
 endef
 
-test-label: setup  ## a bundle in MONAI Label's server, over REST
+test-label: setup  ## every bundle in MONAI Label's server, over REST
 	$(call environment,.venv-label,label_requirements.txt,monailabel==0.8.5 pydicom-seg timeloop girder-client)
 	$(BIN)/python tests/integrations/label.py .venv-label/bin/python
 
-test-deploy: setup  ## a bundle in MONAI Deploy's bundle operator (needs the libraries of CUDA 13, no GPU)
+test-deploy: setup  ## every bundle in MONAI Deploy's bundle operator (needs the libraries of CUDA 13, no GPU)
 	$(call environment,.venv-deploy,deploy_requirements.txt,monai-deploy-app-sdk==4.0.0 holoscan-cu13 holoscan-cli)
 	$(BIN)/python tests/integrations/deploy.py .venv-deploy/bin/python
 
 test-zoo: setup  ## the model zoo's own checks on each bundle, ZOO=a checkout of Project-MONAI/model-zoo
 	$(BIN)/python tests/integrations/zoo.py $(ZOO)
+
+test-scores: setup  ## what evaluate.yaml prints of each bundle, beside what is documented, DATA=folder of the datasets
+	$(BIN)/python tests/integrations/scores.py $(DATA)
 
 lint: setup  ## ruff and mypy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lint]"

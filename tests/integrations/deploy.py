@@ -1,8 +1,8 @@
-"""A bundle in MONAI Deploy: the App SDK's bundle operator takes it as a folder and answers as evoseg does.
+"""The bundles in MONAI Deploy: the App SDK's bundle operator takes each as a folder and answers as evoseg does.
 
-    python tests/integrations/deploy.py PYTHON [BUNDLE]
+    python tests/integrations/deploy.py PYTHON [BUNDLE...]
 
-PYTHON is that of an environment with monai-deploy-app-sdk (make test-deploy makes one); evoseg is not in it. The bundle
+PYTHON is that of an environment with monai-deploy-app-sdk (make test-deploy makes one); evoseg is not in it. A bundle
 is tried as it leaves with its modules (weights), and with MONAI's own TorchScript export beside them (models/model.ts).
 """
 
@@ -14,64 +14,63 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.inference.segmenter import Segmenter
 from pipeline.inference.vendored import vendor
-from pipeline.io.nifti import read_nifti
 from tests.integrations.results import record
+from tests.integrations.tried import HEADER, SCAN, image_for, read, released, row
 
-HERE = Path(__file__).resolve().parent
-SCAN = HERE.parent / "data" / "demo" / "trunk.nii.gz"
-BUNDLE = "kidney_ct_regression_segmentation"
+OPERATOR = Path(__file__).resolve().parent / "deploy_operator.py"
+EXPORT = """
+import sys
+sys.path.insert(0, ".")  # the bundle's own copy of our modules
+from monai.bundle import ckpt_export
+ckpt_export(net_id="network_def", bundle_root=".", meta_file="configs/metadata.json",
+            config_file="configs/inference.yaml", ckpt_file="models/model.pt", filepath="models/model.ts")
+"""
+IMAGES = """\
+A scan is given and returned on its own grid, a picture as MONAI's PILReader would give it: (columns, rows, colours).
+The operator makes 8 bits of what it returns, so that objects beyond 255 would begin anew at 0."""
 
 
-def answer(python: str, root: Path, folder: Path) -> np.ndarray | str:
-    """The operator's labels, or the last line of its error."""
-    out = folder / "labels.npy"
+def answer(python: str, root: Path, image: Path) -> NDArray[np.generic] | str:
+    """The operator's labels as tried.evoseg_answer gives them, or the last line of its error."""
+    given, out = read(image), root.parent / "labels.npy"
     out.unlink(missing_ok=True)
-    command = [python, HERE / "deploy_operator.py", root, folder / "scan.npz", out]
+    array = given.array if image == SCAN else given.array.swapaxes(0, 1)
+    np.savez(root.parent / "image.npz", array=array, affine=given.affine)
+    failed = last_error([python, str(OPERATOR), str(root), str(root.parent / "image.npz"), str(out)], root.parent)
+    return failed or np.load(out)
+
+
+def last_error(command: list[str], folder: Path) -> str:
+    """Empty if the command ended well."""
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if ran.returncode == 0:
-        return np.load(out)
-    return next((line for line in ran.stderr.splitlines() if "Error: " in line), ran.stderr[-300:])
+        return ""
+    return next((line for line in reversed(ran.stderr.splitlines()) if "Error: " in line), ran.stderr[-300:])
 
 
-def export_torchscript(root: Path) -> None:
-    from monai.bundle import ckpt_export
-
-    files = {"meta_file": "configs/metadata.json", "config_file": "configs/inference.yaml"}
-    files |= {"ckpt_file": "models/model.pt", "filepath": "models/model.ts"}
-    sys.path.insert(0, str(root))  # its own copy of our modules
-    ckpt_export(net_id="network_def", bundle_root=str(root), **{key: str(root / file) for key, file in files.items()})
-
-
-def told(labels: np.ndarray | str, ours: np.ndarray) -> str:
-    if isinstance(labels, str):
-        return f"FAILED: {labels}"
-    if labels.shape != ours.shape:
-        return f"FAILED: labels of {labels.shape}, the scan has {ours.shape}"
-    found, different = np.count_nonzero(ours), np.count_nonzero(labels != ours)
-    return f"voxels labelled by evoseg: {found}; voxels that differ: {different}"
-
-
-def main(python: str, bundle: str = BUNDLE) -> int:
-    scan = read_nifti(SCAN)
-    ours = Segmenter.from_bundle(bundle, device="cpu")(scan).labels.array
+def tried(python: str, bundle: str) -> list[str]:
+    """Two rows of the table: with the weights, with TorchScript."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        root = folder / bundle
+        root = Path(name) / bundle
         vendor(bundle, root)
-        np.savez(folder / "scan.npz", array=scan.array, affine=scan.affine)
-        eager = told(answer(python, root, folder), ours)
-        export_torchscript(root)
-        script = told(answer(python, root, folder), ours)
-    lines = [f"`make test-deploy`: {bundle} as a folder in MonaiBundleInferenceOperator, asked for {SCAN.name}:", ""]
-    lines += [f"- with models/model.pt: {eager}", f"- with models/model.ts: {script}"]
-    record("MONAI Deploy App SDK", lines)
-    sys.stdout.write("\n".join(lines) + "\n")
-    return int(any("FAILED" in line for line in lines))
+        eager = answer(python, root, image_for(bundle))
+        script = last_error([sys.executable, "-c", EXPORT], root) or answer(python, root, image_for(bundle))
+    return [row(bundle, eager), row(bundle, script).replace(f"| {bundle} |", "| the same, TorchScript |")]
+
+
+def main(python: str, *names: str) -> int:
+    lines = []
+    for bundle in released(names):
+        lines += tried(python, bundle)
+        sys.stdout.write("\n".join(lines[-2:]) + "\n")
+    said = "`make test-deploy`: each bundle as a folder in MonaiBundleInferenceOperator, models/model.pt or model.ts:"
+    record("MONAI Deploy App SDK", [said, "", *HEADER, *lines, "", IMAGES])
+    return int(any(not line.endswith("| 0 |") for line in lines))
 
 
 if __name__ == "__main__":

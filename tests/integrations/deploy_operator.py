@@ -1,8 +1,9 @@
-"""MONAI Deploy's bundle operator on one volume, without an application around it; run where the App SDK is installed.
+"""MONAI Deploy's bundle operator on one image, without an application around it; run where the App SDK is installed.
 
-    python deploy_operator.py BUNDLE_FOLDER VOLUME.npz OUT.npy
+    python deploy_operator.py BUNDLE_FOLDER IMAGE.npz OUT.npy
 
-VOLUME.npz: array (X, Y, Z) and affine, voxel -> mm, RAS. OUT.npy receives the labels.
+IMAGE.npz: array (X, Y, Z) of a volume and affine, voxel -> mm, RAS; (columns, rows[, colours]) of a picture, whose
+affine is one of two axes. OUT.npy receives the labels, (X, Y, Z) or (rows, columns).
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ class Wire:
         self.taken = value
 
 
-def main(bundle: str, volume: str, out: str) -> None:
-    read = np.load(volume)
-    affine = read["affine"]
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+def main(bundle: str, image: str, out: str) -> None:
+    read = np.load(image)
+    array, affine = read["array"], read["affine"]
+    n_axes = len(affine) - 1
+    spacing = np.linalg.norm(affine[:-1, :-1], axis=0)
     known = {"spacing": spacing, "original_affine": affine, "affine": affine, "space": "RAS"}
-    wire = Wire(Image(read["array"], metadata=known | {"original_channel_dim": "no_channel"}))
+    wire = Wire(Image(array, metadata=known | {"original_channel_dim": -1 if array.ndim > n_axes else "no_channel"}))
     operator = MonaiBundleInferenceOperator(
         Nothing(),
         app_context=AppContext({}),
