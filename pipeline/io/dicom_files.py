@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.io.dicom_split import SPLIT_TAGS, Place, place_of, shared
-from pipeline.io.refusals import DECODE_ERRORS
+from pipeline.io.dicom_header import PlainHeader, read_header
+from pipeline.io.dicom_split import Place, place_of, shared
+from pipeline.io.refusals import decode_errors
 
 if TYPE_CHECKING:
-    from pydicom import FileDataset
+    from pipeline.io.dicom_header import Header
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Modalities of pictures without a place in the patient: each file is an image of its own, also within one series.
@@ -22,9 +24,6 @@ _DICOMDIR = "1.2.840.10008.1.3.10"
 _PREAMBLE = 128
 # Group 0002 or 0008 in either byte order: how a file without the preamble begins.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
-_TAGS = [
-    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "NumberOfFrames", *SPLIT_TAGS,
-]  # fmt: skip
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # no scan, but a label map: evaluated, and refused by name as a scan
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCANNERS = frozenset(("CT", "MR", "PT", "NM"))
@@ -61,73 +60,74 @@ class DicomFile:
 
 def scan_file(path: Path) -> DicomFile | None:
     """The header of `path`, None if it is not DICOM or is a DICOMDIR. OSError if it cannot be opened."""
-    if not _looks_like_dicom(path) or path.name.upper() == "DICOMDIR":
-        return None
-    import pydicom
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
-        if _media_class(header) == _DICOMDIR:
+    with path.open("rb") as file:
+        if not _looks_like_dicom(file.read(_PREAMBLE + 4), path) or path.name.upper() == "DICOMDIR":
             return None
-        return DicomFile(
-            series=shared(str(header.get("SeriesInstanceUID") or "")),
-            study=shared(str(header.get("StudyInstanceUID") or "")),
-            sop_class=shared(sop_class_of(header)),
-            series_number=shared(str(header.get("SeriesNumber") or 0)),
-            is_picture=is_picture(header),
-            is_placed=bool(header.get("ImagePositionPatient")),
-            modality=shared(str(header.get("Modality") or "")),
-            place=place_of(header),
-            no_scan=_no_scan(header),
-            is_derived="DERIVED" in _image_type(header)[:1] and sop_class_of(header) != _SEGMENTATION,
-        )
-    except DECODE_ERRORS:
-        return DicomFile()  # reading it will say what is wrong
+        try:
+            header = read_header(file)
+            return None if _media_class(header) == _DICOMDIR else _described(header)
+        except decode_errors():
+            return DicomFile()  # reading it will say what is wrong
 
 
-def is_picture(header: FileDataset) -> bool:
+def _described(header: Header) -> DicomFile:
+    sop_class, modality, image_type = sop_class_of(header), str(header.get("Modality") or ""), _image_type(header)
+    is_placed = bool(header.get("ImagePositionPatient"))
+    return DicomFile(
+        series=shared(str(header.get("SeriesInstanceUID") or "")),
+        study=shared(str(header.get("StudyInstanceUID") or "")),
+        sop_class=shared(sop_class),
+        series_number=shared(str(header.get("SeriesNumber") or 0)),
+        is_picture=is_picture(header),
+        is_placed=is_placed,
+        modality=shared(modality),
+        place=place_of(header),
+        no_scan=_no_scan(sop_class, modality, image_type, is_placed),
+        is_derived="DERIVED" in image_type[:1] and sop_class != _SEGMENTATION,
+    )
+
+
+def is_picture(header: Header) -> bool:
     """Whether the file is a picture: a modality of pictures, without a position in the patient."""
-    return header.get("Modality", "OT") in (*PICTURE_MODALITIES, None, "") and not header.get("ImagePositionPatient")
+    return header.get("Modality") in (*PICTURE_MODALITIES, None, "") and not header.get("ImagePositionPatient")
 
 
-def sop_class_of(header: FileDataset) -> str:
+def sop_class_of(header: Header) -> str:
     """The SOP class UID or an empty text; the file's own header knows it where an anonymiser emptied the other."""
     return str(header.get("SOPClassUID") or "") or _media_class(header)
 
 
-def _no_scan(header: FileDataset) -> str:
+@lru_cache(maxsize=1024)  # the slices of a series say the same
+def _no_scan(sop_class: str, modality: str, image_type: tuple[str, ...], is_placed: bool) -> str:
     """What the file is instead of a scan, by its class and its ImageType; empty for a scan and for the unknown.
 
     DERIVED alone is no reason: scans that were anonymised, resampled or denoised are called so.
     """
     from pydicom.uid import UID
 
-    sop_class = UID(sop_class_of(header))
-    known = str(sop_class.name)  # the UID itself where it is not known
+    known = str(UID(sop_class).name)  # the UID itself where it is not known
     if known != sop_class and "Image Storage" not in known and sop_class != _SEGMENTATION:
         return known.removesuffix(" Storage")
-    words = {
-        word for value in _image_type(header) for word in (*re.split("[^A-Z]+", value), re.sub("[^A-Z]", "", value))
-    }
+    words = {word for value in image_type for word in (*re.split("[^A-Z]+", value), re.sub("[^A-Z]", "", value))}
     for what, marks in _NO_SCAN.items():
         if words.intersection(marks):
             return what
-    captured = sop_class.startswith(_SECONDARY_CAPTURE) and header.get("Modality") in _SCANNERS
-    return "screen save" if captured and not header.get("ImagePositionPatient") else ""
+    captured = sop_class.startswith(_SECONDARY_CAPTURE) and modality in _SCANNERS
+    return "screen save" if captured and not is_placed else ""
 
 
-def _image_type(header: FileDataset) -> list[str]:
+def _image_type(header: Header) -> tuple[str, ...]:
     value = header.get("ImageType") or ()
-    return [value.upper().strip()] if isinstance(value, str) else [str(each).upper().strip() for each in value]
+    return tuple(str(each).upper().strip() for each in ([value] if isinstance(value, str) else value))
 
 
-def _looks_like_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(_PREAMBLE + 4)
+def _looks_like_dicom(start: bytes, path: Path) -> bool:
+    """start: the first bytes of the file, the preamble and the four after it."""
     if start[_PREAMBLE:] == b"DICM":
         return True
     return path.suffix.lower() in ("", *DICOM_SUFFIXES) and start[:2] in _FIRST_GROUPS
 
 
-def _media_class(header: FileDataset) -> str:
-    return str(getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID") or "")
+def _media_class(header: Header) -> str:
+    meta = header if isinstance(header, PlainHeader) else getattr(header, "file_meta", {})
+    return str(meta.get("MediaStorageSOPClassUID") or "")

@@ -6,6 +6,7 @@ the normal. All tolerances are fractions of a voxel, since positions are written
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.errors import CaseError
 from pipeline.io.geometry import LPS_TO_RAS, SHEAR_TOLERANCE, check_affine
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pipeline.io.dicom_header import Header
 
 FEWEST_SLICES = 3  # two slices have one distance, and nothing to compare it with
 _GAP_TOLERANCE = 0.2  # of the median distance between neighbours: 0.625 mm is written as 0.6 and 0.7
@@ -38,7 +39,7 @@ class SliceGrid:
     affine: NDArray[np.float64]
 
 
-def slice_grid(headers: Sequence[Dataset], name: Path, *, allow_tilt: bool = False) -> SliceGrid:
+def slice_grid(headers: Sequence[Header], name: Path, *, allow_tilt: bool = False) -> SliceGrid:
     """The grid that the single-frame `headers` of one series lie on; voxel (column, row, slice) -> millimetres, RAS.
 
     allow_tilt: accept slices that follow one another along a tilted line, whose affine is sheared.
@@ -73,19 +74,20 @@ def slice_grid(headers: Sequence[Dataset], name: Path, *, allow_tilt: bool = Fal
     return SliceGrid(order, LPS_TO_RAS @ affine)
 
 
-def _numbers(header: Dataset, keyword: str, count: int, name: Path) -> list[float]:
+def _numbers(header: Header, keyword: str, count: int, name: Path) -> list[float]:
     """The value of `keyword` as `count` finite numbers."""
     value: Any = header.get(keyword)
     if value is None or value == "":
         raise CaseError("NO_GEOMETRY", f"{name} has slices without {keyword}: export the original series")
-    numbers = [float(v) for v in value] if np.ndim(value) else [float(value)]
-    if len(numbers) != count or not np.isfinite(numbers).all():
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    numbers = [float(v) for v in value] if several else [float(value)]
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise CaseError("BAD_GEOMETRY", f"{name} has a slice whose {keyword} is not {count} numbers: export it again")
     return numbers
 
 
-def _check_one_frame_size(headers: Sequence[Dataset], name: Path) -> None:
-    sizes = sorted({(int(h.Rows), int(h.Columns)) for h in headers})
+def _check_one_frame_size(headers: Sequence[Header], name: Path) -> None:
+    sizes = sorted({(int(h.get("Rows")), int(h.get("Columns"))) for h in headers})
     if len(sizes) > 1:
         listed = ", ".join(f"{rows} x {columns}" for rows, columns in sizes)
         raise CaseError("MIXED_GEOMETRY", f"{name} has slices of {listed} pixels: split the series by size")
@@ -98,7 +100,7 @@ def _check_one_orientation(orientations: NDArray[np.float64], name: Path) -> Non
         raise CaseError("MIXED_ORIENTATIONS", f"{message}: split the series")
 
 
-def _check_count(headers: Sequence[Dataset], name: Path) -> None:
+def _check_count(headers: Sequence[Header], name: Path) -> None:
     localizer = all("LOCALIZER" in (h.get("ImageType") or ()) for h in headers)
     if localizer or len(headers) < FEWEST_SLICES:
         count = f"has {len(headers)} of the {FEWEST_SLICES} slices that a volume needs"

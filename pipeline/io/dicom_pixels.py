@@ -11,15 +11,23 @@ from numpy.typing import NDArray
 
 from pipeline.errors import CaseError
 from pipeline.io.pixels import rescale
-from pipeline.io.refusals import DECODE_ERRORS, truncated
+from pipeline.io.refusals import decode_errors, truncated
 
 if TYPE_CHECKING:
     from pydicom import Dataset, FileDataset
 
+    from pipeline.io.dicom_header import Header
 
-def scales_to_fractions(header: Dataset) -> bool:
+
+def scale_of(header: Header) -> tuple[float, float]:
+    """Slope and intercept of the modality transform, 1 and 0 where there are none."""
+    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
+    return float(1 if slope is None else slope), float(0 if intercept is None else intercept)
+
+
+def scales_to_fractions(header: Header) -> bool:
     """Whether the rescaled values need not be whole numbers: a slope or an intercept has a fraction."""
-    return not all(number.is_integer() for number in _scale(header))
+    return not all(number.is_integer() for number in scale_of(header))
 
 
 def decode(dataset: FileDataset, path: Path) -> NDArray:
@@ -29,13 +37,13 @@ def decode(dataset: FileDataset, path: Path) -> NDArray:
         from pydicom.pixels import apply_modality_lut
 
         return apply_modality_lut(stored, dataset)
-    return rescale(stored, *_scale(dataset))
+    return rescale(stored, *scale_of(dataset))
 
 
 def decode_frames(dataset: FileDataset, frames: Sequence[Dataset], path: Path) -> NDArray:
     """Grey values (frames, rows, columns) of a multi-frame file, each frame after its own modality transform."""
     stored = _stored(dataset, path).reshape(len(frames), int(dataset.Rows), int(dataset.Columns))
-    scales = [_scale(frame) for frame in frames]
+    scales = [scale_of(frame) for frame in frames]
     if len(set(scales)) == 1:
         return rescale(stored, *scales[0])
     return np.stack([rescale(values, *scale) for values, scale in zip(stored, scales, strict=True)])
@@ -70,11 +78,6 @@ def _from_palette(dataset: FileDataset, path: Path) -> NDArray[np.uint8]:
     return (colours >> 8).astype(np.uint8) if colours.dtype == np.uint16 else colours
 
 
-def _scale(header: Dataset) -> tuple[float, float]:
-    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
-    return float(1 if slope is None else slope), float(0 if intercept is None else intercept)
-
-
 def _stored(dataset: FileDataset, path: Path) -> NDArray:
     """The pixels as stored; colour comes as RGB."""
     from pydicom.pixels import pixel_array
@@ -85,7 +88,7 @@ def _stored(dataset: FileDataset, path: Path) -> NDArray:
     _check_syntax(dataset, path)
     try:
         return pixel_array(dataset)
-    except DECODE_ERRORS as error:
+    except decode_errors() as error:
         reason = f"its pixels do not decode: {str(error).splitlines()[0]}"
         if dataset.file_meta.TransferSyntaxUID.is_compressed:
             raise CaseError("UNREADABLE", f"{path}: {reason}: export it uncompressed") from error

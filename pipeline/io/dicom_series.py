@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import CaseError
 from pipeline.io.dicom_enhanced import is_enhanced, read_enhanced
 from pipeline.io.dicom_files import is_picture, sop_class_of
 from pipeline.io.dicom_geometry import slice_grid
-from pipeline.io.dicom_pixels import decode, decode_picture, scales_to_fractions, with_room_for
-from pipeline.io.pixels import check_finite
+from pipeline.io.dicom_header import read_header
+from pipeline.io.dicom_native import native_pixels, read_native
+from pipeline.io.dicom_pixels import decode, decode_picture, scale_of, scales_to_fractions, with_room_for
+from pipeline.io.pixels import check_finite, rescale
 from pipeline.io.refusals import reading, truncated
 from pipeline.io.volume import Volume
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
 
-_TAGS = [
-    "SOPClassUID", "Modality", "ImageType", "NumberOfFrames", "Rows", "Columns", "PixelSpacing",
-    "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
-    "BitsStored", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
-]  # fmt: skip
+    from pipeline.io.dicom_header import Header
+
 # Objects whose pixels are not those of a scan. Whatever else has no "Image Storage" in its name has no pixels at all.
 _DERIVED_PIXELS = ("Segmentation", "RT Dose", "Parametric Map")
 
@@ -43,7 +43,7 @@ def read_series(files: Sequence[Path], *, allow_tilt: bool = False) -> Volume:
     CaseError: UNREADABLE, TRUNCATED, NOT_AN_IMAGE, MULTI_FRAME, COLOUR, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX,
         NON_FINITE and the codes of `slice_grid`.
     """
-    headers = [_read(path, pixels=False) for path in files]
+    headers = [_header(path) for path in files]
     for path, header in zip(files, headers, strict=True):
         with reading(path):
             _check_object(header, path, alone=len(files) == 1)
@@ -55,20 +55,34 @@ def read_series(files: Sequence[Path], *, allow_tilt: bool = False) -> Volume:
     with reading(name):
         grid = slice_grid(headers, name, allow_tilt=allow_tilt)
         whole = not any(scales_to_fractions(header) for header in headers)
-        stack = np.empty((len(files), int(headers[0].Rows), int(headers[0].Columns)), np.int16 if whole else np.float32)
+        stack = np.empty((len(files), *_frame_size(headers[0])), np.int16 if whole else np.float32)
     for k, index in enumerate(grid.order):
-        dataset = _read(files[index], pixels=True)
         with reading(files[index]):
-            values = decode(dataset, files[index])
-            stack = with_room_for(stack, values)
-            stack[k] = values
+            stack = _with_slice(stack, k, files[index], headers[index])
     check_finite(stack, name)
     return Volume(stack.T, grid.affine)
 
 
+def _with_slice(stack: NDArray, k: int, path: Path, header: Header) -> NDArray:
+    """`stack` with the slice in `path` at `k`, widened where its values need that."""
+    pixels = native_pixels(header)
+    if pixels is None:
+        values = decode(_dataset(path), path)
+    elif pixels.dtype == stack.dtype and scale_of(header) == (1, 0):
+        read_native(path, pixels, stack[k])
+        return stack
+    else:
+        stored = np.empty(stack.shape[1:], pixels.dtype)
+        read_native(path, pixels, stored)
+        values = rescale(stored, *scale_of(header))
+    stack = with_room_for(stack, values)
+    stack[k] = values
+    return stack
+
+
 def _read_picture(path: Path) -> Volume:
-    dataset = _read(path, pixels=True)
     with reading(path):
+        dataset = _dataset(path)
         array = decode_picture(dataset, path)
         spacing = [float(mm) for mm in dataset.get("PixelSpacing") or (1.0, 1.0)]
     affine = np.diag([*spacing, 1.0])
@@ -77,14 +91,22 @@ def _read_picture(path: Path) -> Volume:
     return Volume(array, affine)
 
 
-def _read(path: Path, *, pixels: bool) -> FileDataset:
+def _header(path: Path) -> Header:
+    with reading(path), path.open("rb") as file:
+        return read_header(file)
+
+
+def _dataset(path: Path) -> FileDataset:
     import pydicom
 
-    with reading(path):
-        return pydicom.dcmread(path, force=True, stop_before_pixels=not pixels, specific_tags=None if pixels else _TAGS)
+    return pydicom.dcmread(path, force=True)
 
 
-def _check_object(header: FileDataset, path: Path, *, alone: bool) -> None:
+def _frame_size(header: Header) -> tuple[int, int]:
+    return int(header.get("Rows")), int(header.get("Columns"))
+
+
+def _check_object(header: Header, path: Path, *, alone: bool) -> None:
     """Refuse what is not one frame of grey values, nor many that make a volume, nor a picture, by its header."""
     from pydicom.uid import UID
 

@@ -14,11 +14,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.io.dicom_geometry import FEWEST_SLICES, ORIENTATION_TOLERANCE
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pipeline.io.dicom_header import Header
 
 # What may tell the volumes of a series apart, the most telling first -> how that is called in the id of a case.
 _MARKS = {
@@ -62,20 +63,24 @@ def shared(value: Hashable) -> Any:
     return value
 
 
-def place_of(header: Dataset) -> Place | None:
+def place_of(header: Header) -> Place | None:
     """None where the header does not say where its slice lies; reading it will say what is wrong."""
     try:
-        orientation = tuple(float(cosine) for cosine in header.ImageOrientationPatient)
-        position = [float(mm) for mm in header.ImagePositionPatient]
-        normal = np.cross(orientation[:3], orientation[3:])
-        height = float(normal @ position)
-    except (AttributeError, TypeError, ValueError):
+        orientation = tuple(float(cosine) for cosine in header.get("ImageOrientationPatient"))
+        normal = _normal(orientation)
+        height = float(normal @ [float(mm) for mm in header.get("ImagePositionPatient")])
+    except (TypeError, ValueError):
         return None
     if not (math.isfinite(height) and normal.any()):
         return None
     marks = tuple(_word(header.get(keyword)) for keyword in _MARKS)
     clocks = tuple(_seconds(header.get(keyword)) for keyword in _CLOCKS)
     return Place(shared(orientation), height, shared(marks), shared(clocks))
+
+
+@lru_cache(maxsize=64)
+def _normal(orientation: tuple[float, ...]) -> NDArray[np.float64]:
+    return np.cross(orientation[:3], orientation[3:])
 
 
 def split(places: Sequence[Place | None]) -> list[Part]:
@@ -178,7 +183,7 @@ def _word(value: Any) -> str:
     """A mark as part of an id; of an ImageType what follows ORIGINAL and PRIMARY."""
     if value is None or value == "":
         return ""
-    words = [str(each) for each in value] if np.ndim(value) else [str(value)]
+    words = [str(value)] if isinstance(value, str) or not isinstance(value, Sequence) else [str(each) for each in value]
     return "_".join("_".join(words[2:] or words).split())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import CaseError
 from pipeline.io.dicomweb import INSTANCE_UID, JSON, Series, is_uid, items_of, json_of, search, value_of
 from pipeline.io.multipart import BadMultipart, as_multipart, read_parts
-from pipeline.io.refusals import DECODE_ERRORS
+from pipeline.io.refusals import decode_errors
 from pipeline.io.web import Refused, Server, ServerAway
 from pipeline.io.whole_file import whole_file
 
@@ -141,7 +141,7 @@ def _sop_instance(path: Path) -> str:
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"], force=True)
         return str(header.get("SOPInstanceUID", ""))
-    except DECODE_ERRORS:
+    except decode_errors():
         return ""
 
 

@@ -10,11 +10,20 @@ from pathlib import Path
 
 from pipeline.errors import CaseError
 
-# What nibabel, pydicom and its plugins, Pillow and SimpleITK are known to raise on damaged bytes.
-DECODE_ERRORS = (
+_DECODE_ERRORS = (
     OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError,
     AssertionError, SyntaxError, struct.error, zlib.error,
 )  # fmt: skip
+
+
+def decode_errors() -> tuple[type[Exception], ...]:
+    """What nibabel, pydicom and its plugins, Pillow and SimpleITK are known to raise on damaged bytes.
+
+    A function, since pydicom has errors of its own: `except` calls it, and loads pydicom, only when there is an error.
+    """
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*_DECODE_ERRORS, BytesLengthException, InvalidDicomError)
 
 
 @contextmanager
@@ -28,7 +37,7 @@ def reading(path: Path) -> Iterator[None]:
         raise CaseError("OUT_OF_MEMORY", f"{path} does not fit into memory: use a machine with more") from error
     except EOFError as error:
         raise truncated(path, str(error) or "unexpected end") from error
-    except DECODE_ERRORS as error:
+    except decode_errors() as error:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise CaseError("UNREADABLE", f"{path} cannot be read ({reason}): check it or export it again") from error
 

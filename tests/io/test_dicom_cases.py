@@ -107,3 +107,15 @@ def test_a_report_that_is_named_itself_is_refused_by_its_code(tmp_path, write_se
     with pytest.raises(CaseError) as error:
         read_case(case)
     assert error.value.code == "NOT_AN_IMAGE"
+
+
+def test_a_number_of_the_wrong_length_is_a_case_that_is_refused_and_stops_no_other(tmp_path, write_series):
+    write_series(tmp_path / "ct", STACK, series=SCAN)
+    (odd,) = write_series(tmp_path / "odd", STACK[:1], series=OTHER, DiffusionBValue=800.0, Rows=None)
+    data = odd.read_bytes()
+    at = data.index(b"\x18\x00\x87\x90FD\x08\x00")
+    odd.write_bytes(data[: at + 6] + b"\x07\x00" + data[at + 8 : at + 15] + data[at + 16 :])
+    cases = {case.id: case for case in find_cases(tmp_path)}
+    assert read_case(cases["ct"]).array.shape == (5, 4, 3)
+    with pytest.raises(CaseError):
+        read_case(cases["odd/slice_000"])
