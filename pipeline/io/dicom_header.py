@@ -31,12 +31,13 @@ _TAGS = (
     "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
 )  # fmt: skip
 _PREAMBLE = 128
-_LONGEST = 4096  # bytes of a value that is kept: a longer one is damaged
+_LONGEST = 512  # bytes of a value that is kept: a longer one is damaged
 # Value representations by the length of their length: 2 bytes, and 4 after 2 that are reserved.
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _PIXEL_DATA, _FLOAT_PIXELS = 0x7FE00010, (0x7FE00008, 0x7FE00009)
 _DELIMITERS, _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFE0000, 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_META, _DATA = range(0x00020000, 0x00030000), range(0x00030000, _DELIMITERS)
 _UNDEFINED = 0xFFFFFFFF
 _HEAD, _LENGTH, _US, _FD = struct.Struct("<HH2sH"), struct.Struct("<L"), struct.Struct("<H"), struct.Struct("<d")
 _NOT_PLAIN = (ValueError, struct.error, RecursionError)
@@ -99,25 +100,30 @@ def _plain_header(file: BinaryIO) -> PlainHeader:
     if file.read(4) != b"DICM":
         raise ValueError("no preamble")
     tag, _, length = _next(file, explicit=True) or (0, b"", 0)
-    if (tag, length) != (0x00020000, 4):
+    if (tag, length) != (_META.start, 4):
         raise ValueError("the length of the first group is not told")
-    meta = file.read(*_LENGTH.unpack(file.read(4)))
-    values, _ = _collect(BytesIO(meta), explicit=True)
+    meta = BytesIO(file.read(*_LENGTH.unpack(file.read(4))))
+    values, _ = _collect(meta, _META, explicit=True)
+    if meta.tell() != meta.getbuffer().nbytes:
+        raise ValueError("the first group has another length")
     syntax = str(values.get("TransferSyntaxUID"))
     if syntax not in (IMPLICIT, EXPLICIT) and not syntax.startswith(_COMPRESSED):
         raise ValueError("another transfer syntax")
-    found, pixels = _collect(file, explicit=syntax != IMPLICIT)
+    found, pixels = _collect(file, _DATA, explicit=syntax != IMPLICIT)
     return PlainHeader(values | found, syntax, pixels, stamp_of(file))
 
 
-def _collect(file: BinaryIO, *, explicit: bool) -> tuple[dict[str, Any], tuple[int, int] | None]:
-    """The values that are wanted, and offset and length of the pixel data, before which it stops."""
+def _collect(file: BinaryIO, tags: range, *, explicit: bool) -> tuple[dict[str, Any], tuple[int, int] | None]:
+    """The values that are wanted, and offset and length of the pixel data, before which it stops.
+
+    tags: those that may be there.
+    """
     values: dict[str, Any] = {}
-    wanted, last = _wanted(), -1
+    wanted, last, end = _wanted(), tags.start - 1, tags.stop
     while (element := _next(file, explicit=explicit)) is not None:
         tag, vr, length = element
-        if not last < tag < _DELIMITERS:
-            raise ValueError("tags do not ascend")
+        if not last < tag < end:
+            raise ValueError("not the next tag")
         last = tag
         if tag == _PIXEL_DATA:
             return values, (file.tell(), length)

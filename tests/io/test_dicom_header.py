@@ -135,6 +135,10 @@ def swapped(data: bytes) -> bytes:
         lambda data: data.replace(b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x10\x00SS\x02\x00"),
         lambda data: data.replace(b"IS\x02\x003 ", b"IS\x02\x00x "),
         lambda data: data.replace(b"\x08\x00\x60\x00CS", b"\x08\x00\x60\x00??"),
+        lambda data: data.replace(b"\x02\x00\x12\x00UI", b"\x02\x01\x12\x00UI"),  # another group among the first
+        lambda data: data.replace(
+            b"\x02\x00\x12\x00UI\x1c\x00", b"\x02\x00\x12\x00UI\x1c\x5c"
+        ),  # a length in the first group
         lambda data: data[:140] + struct.pack("<L", 10) + data[144:],  # the length of the first group
     ],
 )
