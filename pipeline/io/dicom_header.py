@@ -179,8 +179,7 @@ def _skip(file: BinaryIO, element: _Element, *, explicit: bool) -> None:
 
 
 def _value(file: BinaryIO, vr: bytes, length: int) -> Any:
-    raw = file.read(length) if length <= _LONGEST else b""
-    if len(raw) < length:
+    if length > _LONGEST or len(raw := file.read(length)) < length:
         raise ValueError("too long")
     if vr in (b"US", b"FD"):
         (number,) = (_US if vr == b"US" else _FD).unpack(raw)

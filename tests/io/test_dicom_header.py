@@ -135,7 +135,7 @@ def swapped(data: bytes) -> bytes:
         lambda data: data.replace(b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x10\x00SS\x02\x00"),
         lambda data: data.replace(b"IS\x02\x003 ", b"IS\x02\x00x "),
         lambda data: data.replace(b"\x08\x00\x60\x00CS", b"\x08\x00\x60\x00??"),
-        lambda data: data.replace(b"\x02\x00\x12\x00UI", b"\x02\x01\x12\x00UI"),  # another group among the first
+        lambda data: data.replace(b"\x02\x00\x13\x00SH", b"\x02\x01\x13\x00SH"),  # another group among the first
         lambda data: data.replace(
             b"\x02\x00\x12\x00UI\x1c\x00", b"\x02\x00\x12\x00UI\x1c\x5c"
         ),  # a length in the first group
@@ -154,6 +154,26 @@ def test_what_is_not_plain_is_left_to_pydicom(write, damage):
             header_of(path)
     else:
         assert isinstance(header_of(path), Dataset)
+
+
+def test_a_value_longer_than_any_that_is_meant_is_left_to_pydicom(write):
+    path = write(change=lambda dataset: setattr(dataset, "ImageType", ["ORIGINAL"] * 100))
+    assert isinstance(header_of(path), Dataset)
+
+
+def test_a_value_that_ends_with_the_file_is_left_to_pydicom(write):
+    path = write()
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"MONOCHROME2") + 5])
+    assert isinstance(header_of(path), Dataset)
+
+
+def test_a_sequence_that_holds_something_else_than_items_is_left_to_pydicom(write):
+    path = write(ImplicitVRLittleEndian, nested)
+    data = path.read_bytes()
+    at = data.index(b"\xfe\xff\x00\xe0", data.index(b"\x08\x00\x12\x21"))
+    path.write_bytes(data[:at] + b"\x08\x00" + data[at + 2 :])
+    assert isinstance(header_of(path), Dataset)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
