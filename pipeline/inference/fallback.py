@@ -1,9 +1,15 @@
-"""What a GPU is too small for is tried again with its cache emptied, then on the CPU; the others stay on the GPU."""
+"""What a GPU is too small for is tried again: with its cache emptied, with less on it at once, then on the CPU.
+
+Less at once holds for the cases that follow, too: of thousands that are too large only the first is tried in vain. Only
+what is too large even so is done on the CPU, one case after the other.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -19,7 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CPU_FALLBACK = "CPU_FALLBACK"  # flag of a result: the GPU's memory was too small for the case, the CPU has done it
+# flags of a result: the GPU's memory was too small for the case, or for one before it, and
+SMALLER_BATCHES = "SMALLER_BATCHES"  # it had less of the scan at once; the labels are the same
+CPU_FALLBACK = "CPU_FALLBACK"  # the CPU has done it
 
 
 class Fallback:
@@ -27,14 +35,25 @@ class Fallback:
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
+        self._flags: tuple[str, ...] = ()
         self._on_cpu: Segmenter | None = None
 
-    def __call__(self, image: Volume, *rest: Any, **options: Any) -> Segmentation:
+    def __call__(
+        self,
+        image: Volume,
+        *rest: Any,
+        around: Callable[[nn.Module], AbstractContextManager[Any]] = nullcontext,
+        **options: Any,
+    ) -> Segmentation:
+        """around: entered with the network whenever one is at work."""
         if torch.device(self._segmenter.device).type == "cpu":
-            return self._segmenter(image, *rest, **options)
-        for _ in range(2):
-            try:
+            with around(self._segmenter.network):
                 return self._segmenter(image, *rest, **options)
+        for segmenter in self._tries(image):
+            try:
+                with around(segmenter.network):
+                    found = segmenter(image, *rest, **options)
+                return replace(found, flags=(*found.flags, *self._flags))
             except (torch.OutOfMemoryError, CaseError) as error:
                 if not _is_of_gpu(error):
                     raise
@@ -43,8 +62,19 @@ class Fallback:
         if self._on_cpu is None:
             network = copied_to_cpu(self._segmenter.network)
             self._on_cpu = replace(self._segmenter, network=network, device=torch.device("cpu"))
-        found = self._on_cpu(image, *rest, **options)
+        with around(self._on_cpu.network):
+            found = self._on_cpu(image, *rest, **options)
         return replace(found, flags=(*found.flags, CPU_FALLBACK))
+
+    def _tries(self, image: Volume) -> Iterator[Segmenter]:
+        """On the GPU: what did for the case before, twice, for the cache is emptied in between; then less and less."""
+        yield self._segmenter
+        yield self._segmenter
+        while (smaller := self._segmenter.smaller()) is not None:
+            message = "The GPU's memory is too small for a case of %s voxels: from now on it has less of each at once."
+            logger.warning(message, image.array.shape)
+            self._segmenter, self._flags = smaller, (SMALLER_BATCHES,)
+            yield smaller
 
 
 def copied_to_cpu(network: nn.Module) -> nn.Module:

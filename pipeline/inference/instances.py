@@ -63,6 +63,9 @@ class InstanceInferer(Inferer):
             whole = torch.cat(strips, dim=2)
         return convert_to_dst_type(whole, inputs)[0]
 
+    def smaller(self) -> None:
+        """As roads.Road says: a tile is what the network must see."""
+
     def _tiles(self, size: int) -> list[tuple[slice, slice]]:
         """Along one axis: what the network sees, and what of this is the tile's own."""
         tiles = []

@@ -16,6 +16,7 @@ no positive value has none on the volume's grid either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,8 @@ class VolumeGrid:
         """The first step of `to_volume` alone: (C, x, y, s) -> (len(slices), C, x, y)."""
         rows = self._up_s[slices.start : slices.stop]
         reach = span(rows.any(dim=0))
-        planes = rows[:, reach] @ logits.flatten(0, 2)[:, reach].T  # written plane by plane, read in place
+        read = logits.flatten(0, 2)[:, reach].to(rows)  # in place, or from where they were stitched
+        planes = rows[:, reach] @ read.T  # written plane by plane
         return planes.view(len(slices), *logits.shape[:3])
 
 
@@ -121,6 +123,7 @@ class VolumePatchInferer(Inferer):
         super().__init__()
         self.patch, self.spacing_mm = tuple(patch), None if spacing_mm is None else tuple(spacing_mm)
         self.overlap, self.air, self.batch_size = overlap, air, batch_size
+        self.stitched_on: torch.device | None = None  # where the logits of all patches are; None: where the volume is
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """(1, C, X, Y, S) in RAS+ order, intensities scaled -> (1, C_out, X, Y, S).
@@ -179,8 +182,17 @@ class VolumePatchInferer(Inferer):
             overlap=self.overlap,
             mode="gaussian",
             cval=self.air,
+            device=self.stitched_on,
         )
         return torch.as_tensor(logits)[0]
+
+    def smaller(self) -> VolumePatchInferer | None:
+        """As roads.Road says: one patch at a time, and the logits of all of them in the CPU's memory."""
+        if self.stitched_on is not None:
+            return None
+        small = copy(self)
+        small.batch_size, small.stitched_on = 1, torch.device("cpu")
+        return small
 
 
 def _spacing(inputs: Tensor) -> list[float] | None:

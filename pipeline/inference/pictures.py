@@ -62,6 +62,9 @@ class PictureInferer(Inferer):
         scaled = torch.as_tensor(intensity({"image": picture})["image"]).as_subclass(Tensor)
         yield (slice(None), slice(None)), self(scaled[None], network)[0]
 
+    def smaller(self) -> None:
+        """As roads.Road says: the network sees the whole picture, and sees it small already."""
+
 
 def stretched(pictures: Tensor, shape: tuple[int, int]) -> Tensor:
     """(..., rows, columns) -> (..., *shape), one product along each axis; unchanged where the shape is the same."""

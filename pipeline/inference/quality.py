@@ -13,6 +13,8 @@ CENTER_ON_BACKGROUND:<name>  a centre was given where the network sees no object
 STAR_CHANGED:<name>    the star about its centre is far from what the network sees: another shape, or another centre
 MODALITY:<modality>    a DICOM header names this modality, and the bundle takes another one
 TILTED                 the gantry was tilted, and the network saw the slices as if they lay above one another
+SMALLER_BATCHES        the GPU's memory was too small: it had less of the scan at once, for the same labels
+CPU_FALLBACK           the GPU's memory was too small: the CPU has done this case
 HU_RANGE               almost no voxel has the value of air, so these are hardly Hounsfield units (a baked-in window, a
                        missing rescale intercept, no CT)
 

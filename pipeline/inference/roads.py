@@ -6,7 +6,7 @@ Nothing of a volume's size is made on the way: whoever takes the parts (inferenc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ class Road(Protocol):
         intensity: acts voxel by voxel on volumes, for it is shown slabs of them.
         everywhere: also where the label is background for certain; else such parts may be left out.
         """
+
+    def smaller(self) -> Self | None:
+        """The same that holds less on the device at once, for the same parts; None: there is nothing smaller."""
 
 
 def placed(logits: Tensor, order: Sequence[int], slices: range | list[int]) -> Part:

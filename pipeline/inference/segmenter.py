@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,14 @@ class Segmenter:
             raise CaseError("OUT_OF_MEMORY", "the GPU's memory is too small for this case: use --device cpu") from error
         except StepLimitError as error:
             raise CaseError("STEP_LIMIT", f"{error}; on the command line: --solver midpoint --steps 2") from error
+
+    def smaller(self) -> Segmenter | None:
+        """The same that holds less on the device at once; None: there is nothing smaller.
+
+        The labels are the same, but for rounding and for solvers that choose their steps by all that they see.
+        """
+        inferer = self.inferer.smaller()
+        return None if inferer is None else replace(self, inferer=inferer)
 
     def _check(self) -> None:
         """InputError: what is asked for cannot be had of this network."""

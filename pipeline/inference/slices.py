@@ -59,6 +59,12 @@ class AxialSliceInferer(Inferer):
                 volume = slabs.grid.to_volume(maps[found])
                 yield placed(volume.movedim(0, -1), slabs.order, [slices[k] for k in found])
 
+    def smaller(self) -> AxialSliceInferer | None:
+        """As roads.Road says: half as many slices at once."""
+        if self.batch_size == 1:
+            return None
+        return AxialSliceInferer(size=self.size, air=self.air, batch_size=self.batch_size // 2)
+
 
 def _pixel_spacing(inputs: Tensor) -> tuple[float, float]:
     if not isinstance(inputs, MetaTensor):

@@ -121,8 +121,9 @@ class Stages:
         return image, self.prompts(task.case, image) if self.prompts else None
 
     def _segmented(self, image: Volume, prompt: Prompt | None, clock: Clock) -> Segmentation:
-        with clock.running(), clock.checked_by(self.segmenter.network):
-            found = self._segment(image, prompt, trajectory=self.draw.trajectory is not None)
+        trajectory = self.draw.trajectory is not None
+        with clock.running():
+            found = self._segment(image, prompt, around=clock.checked_by, trajectory=trajectory)
             clock.check()
             return found
 

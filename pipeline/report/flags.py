@@ -16,6 +16,8 @@ FLAGS = {
     "STAR_CHANGED": "the star about its centre is far from what the network sees",
     "MODALITY": "the header names this modality, and the bundle takes another",
     "TILTED": "the gantry was tilted, and the network saw the slices as if they lay above one another",
+    "SMALLER_BATCHES": "the GPU's memory was too small: it had less of the scan at once, for the same labels",
+    "CPU_FALLBACK": "the GPU's memory was too small: the CPU has done this case",
     "HU_RANGE": "hardly Hounsfield units: almost no voxel has the value of air",
 }
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pipeline.errors import CaseError
+from pipeline.inference import patches
 from pipeline.inference.export import label_volume
 from pipeline.inference.patches import VolumeGrid, VolumePatchInferer
 from pipeline.io.resample import resize
@@ -79,6 +80,25 @@ def test_patches_in_batches_give_the_same():
     volume = torch.randn(1, 1, 20, 9, 7)
     network = lambda patches: patches * patches.mean(dim=(1, 2, 3, 4), keepdim=True)  # noqa: E731
     torch.testing.assert_close(inferer(batch_size=5)(volume, network), inferer()(volume, network))
+
+
+def test_the_smaller_one_takes_one_patch_at_a_time_stitches_on_the_cpu_and_gives_the_same(monkeypatch):
+    given, stitched = [], patches.sliding_window_inference
+    spy = lambda *args, **options: given.append(options) or stitched(*args, **options)  # noqa: E731
+    monkeypatch.setattr(patches, "sliding_window_inference", spy)
+    whole = inferer(batch_size=5)
+    small = whole.smaller()
+    volume = torch.randn(1, 1, 20, 9, 7)
+    torch.testing.assert_close(small(volume, same), whole(volume, same))
+    assert [(options["sw_batch_size"], options["device"]) for options in given] == [(1, CPU), (5, None)]
+    assert small.smaller() is None
+
+
+def test_logits_from_elsewhere_come_to_where_the_grid_is():
+    """A slab at a time; a type that the products do not take stands in for another device."""
+    logits, grid = torch.randn(2, 6, 6, 4, dtype=torch.float64), VolumeGrid((12, 9, 21), (1.0,) * 3, (2.0, 1.5, 5.0))
+    for slices in grid.slabs():
+        torch.testing.assert_close(grid.to_volume(logits, slices), grid.to_volume(logits.float(), slices))
 
 
 # --- grids

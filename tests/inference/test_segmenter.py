@@ -143,6 +143,14 @@ def test_monais_own_engine_gives_the_same_labels(segmenter, tmp_path):
     np.testing.assert_allclose(theirs.affine, ours.affine, atol=1e-5)
 
 
+def test_less_on_the_device_at_once_gives_the_same_labels(segmenter):
+    image, small = scan((64, 80, 5)), segmenter.smaller()
+    assert (segmenter.inferer.batch_size, small.inferer.batch_size) == (8, 4)
+    labels = segmenter(image).labels.array
+    assert labels.any()
+    np.testing.assert_array_equal(small(image).labels.array, labels)
+
+
 def test_pictures_and_colour_are_refused(segmenter):
     with pytest.raises(CaseError, match="choose another bundle") as refused:
         segmenter(Volume(np.zeros((8, 8), np.uint8), np.eye(3)))

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.inference.export import label_volume
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.inference.square_grid import SquareGrid
 from pipeline.io.resample import resize
+from pipeline.io.volume import Volume
 
 
 @pytest.fixture
@@ -73,3 +75,40 @@ def test_the_inferer_runs_slice_by_slice_whatever_the_batch():
 def test_the_inferer_refuses_what_is_not_one_volume():
     with pytest.raises(ValueError, match="one volume"):
         AxialSliceInferer()(torch.zeros(2, 1, 4, 4, 4), torch.nn.Identity())
+
+
+def scan_labels(inferer, network):
+    array = np.random.default_rng(0).normal(size=(24, 20, 11)).astype(np.float32)
+    volume = Volume(array, np.diag([2.0, 2.0, 4.0, 1.0]))
+    network = Network(network)
+    parts = inferer.parts(
+        volume, network, intensity=lambda sample: sample, device=torch.device("cpu"), everywhere=False
+    )
+    return label_volume(volume, parts).array, network.batches
+
+
+class Network:
+    """What is called, and how many slices it was given each time."""
+
+    def __init__(self, network):
+        self.network, self.batches = network, []
+
+    def __call__(self, images):
+        self.batches.append(len(images))
+        return self.network(images)
+
+
+def test_half_as_many_slices_at_once_down_to_one_give_the_same_labels():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 1, 3, padding=1)
+    )
+    inferer, batches = AxialSliceInferer(size=16, batch_size=4), []
+    with torch.inference_mode():
+        whole, _ = scan_labels(inferer, network)
+        assert 0 < whole.sum() < whole.size
+        while (inferer := inferer.smaller()) is not None:
+            divided, seen = scan_labels(inferer, network)
+            batches.append(max(seen))
+            np.testing.assert_array_equal(divided, whole)
+    assert batches == [2, 1]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 from weakref import WeakSet
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,9 +20,10 @@ from pipeline.errors import CaseError
 from pipeline.inference import stages
 from pipeline.inference.batch import segment_folder
 from pipeline.inference.clock import Clock
-from pipeline.inference.fallback import CPU_FALLBACK, Fallback, copied_to_cpu
+from pipeline.inference.fallback import CPU_FALLBACK, SMALLER_BATCHES, Fallback, copied_to_cpu
 from pipeline.inference.plan import Plan
 from pipeline.inference.records import CaseResult
+from pipeline.inference.segmenter import Segmentation
 from pipeline.io.discover import Case, find_cases
 from pipeline.io.volume import Volume
 from tests.inference.fakes import AFFINE, Bright, Layer, write_scan
@@ -91,7 +97,7 @@ def test_a_network_that_takes_too_long_is_stopped_before_its_next_layer(
 
 
 class Small:
-    """A GPU that has room for the n-th try, of which there are none on a machine without one."""
+    """A GPU that has room for the n-th try; machines without a GPU have no such thing."""
 
     def __init__(self, room_at: int, *, named: bool = False) -> None:
         self.tries, self.room_at, self.named = 0, room_at, named
@@ -108,13 +114,24 @@ class Small:
         raise error
 
 
-def on_gpu(small: Small) -> Bright:
-    class OnGpu(Bright):
-        def __call__(self, image, prompt=None, *, trajectory=False):
-            small(self, image)
-            return super().__call__(image, prompt, trajectory=trajectory)
+@dataclass(frozen=True, eq=False)
+class OnGpu(Bright):
+    """Takes `at_once` slices of a case at once, which may be halved."""
 
-    return OnGpu(device=torch.device("cuda"))
+    device: Any = field(default_factory=lambda: torch.device("cuda"))
+    room: Callable[[OnGpu, Volume], None] = lambda segmenter, image: None
+    at_once: int = 1
+
+    def __call__(self, image: Volume, prompt: object = None, *, trajectory: bool = False) -> Segmentation:
+        self.room(self, image)
+        return super().__call__(image, prompt, trajectory=trajectory)
+
+    def smaller(self) -> OnGpu | None:
+        return replace(self, at_once=self.at_once // 2) if self.at_once > 1 else None
+
+
+def on_gpu(room: Callable[[OnGpu, Volume], None], **facts: Any) -> OnGpu:
+    return OnGpu(room=room, **facts)
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -135,6 +152,43 @@ def test_an_emptied_cache_may_be_enough(cases: list[Case], tmp_path: Path) -> No
     assert (result.status, CPU_FALLBACK in result.flags) == ("ok", False)
 
 
+def test_a_gpu_that_is_too_small_has_less_at_once_from_then_on_and_every_case_says_so(
+    cases: list[Case], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[int] = []
+
+    def room(segmenter: OnGpu, image: Volume) -> None:
+        tried.append(segmenter.at_once)
+        if segmenter.at_once > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    results = segment_folder(cases[:3], on_gpu(room, at_once=8), tmp_path / "out", Plan(jobs=1))
+    assert tried == [8, 8, 4, 2, 2, 2]  # the second time with the cache emptied
+    assert [(result.status, result.flags.count(SMALLER_BATCHES)) for result in results] == [("ok", 1)] * 3
+    assert not any(CPU_FALLBACK in result.flags for result in results)
+    assert caplog.text.count("less of each at once") == 2
+
+
+def test_what_even_the_smallest_batch_has_no_room_for_is_done_on_the_cpu_and_the_next_case_is_not(
+    cases: list[Case], tmp_path: Path
+) -> None:
+    small = Small(5)  # twice with two slices, once with one; the next case once in vain
+    results = segment_folder(cases[:2], on_gpu(small, at_once=2), tmp_path / "out", Plan(jobs=1))
+    fell = [[flag for flag in result.flags if flag in (CPU_FALLBACK, SMALLER_BATCHES)] for result in results]
+    assert sorted(fell) == [[CPU_FALLBACK], [SMALLER_BATCHES]]
+    assert small.tries == 5
+
+
+def test_each_case_is_checked_by_its_own_clock_on_the_cpu_too() -> None:
+    network = nn.Sequential(Layer(lambda device: stopped.set()), Layer())  # stopped while its first layer is at work
+    fallback, image = Fallback(on_gpu(Small(99), network=network)), Volume(np.zeros((2, 2, 2)), AFFINE)
+    for _ in range(2):
+        stopped = Event()
+        with pytest.raises(CancelledError):
+            fallback(image, around=Clock(None, stopped).checked_by)
+    assert fallback(image, around=Clock(None, Event()).checked_by).flags == (CPU_FALLBACK,)
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")]
 )
@@ -151,7 +205,7 @@ def test_other_errors_of_a_gpu_are_not_tried_again() -> None:
         raise CaseError("STEP_LIMIT", "too many steps")
 
     with pytest.raises(CaseError, match="too many steps"):
-        Fallback(Bright(Layer(broken), device="cuda"))(Volume(torch.zeros(2, 2, 2).numpy(), AFFINE))
+        Fallback(on_gpu(lambda *_: None, network=Layer(broken)))(Volume(torch.zeros(2, 2, 2).numpy(), AFFINE))
 
 
 def test_a_network_is_copied_to_the_cpu_with_all_that_it_has() -> None:
