@@ -22,6 +22,7 @@ from pipeline.errors import CaseError, InputError
 from pipeline.inference.targets import Format
 from pipeline.io.dicomweb import Series, Wanted, find_series
 from pipeline.io.dicomweb_files import pull_series, push_file
+from pipeline.io.folder_lock import held
 from pipeline.io.web import Server, authorization
 from pipeline.io.write import RTSTRUCT_SUFFIX, SEG_SUFFIX
 
@@ -151,13 +152,15 @@ def segment(
         server = _server(url, ca_bundle, plain_http)
         find = partial(find_series, server, replace(wanted, modality=modality or _modality(bundle)))
         if watch is not None:
-            _watch(_station(server, flags), find, watch)
+            with held(out):
+                _watch(_station(server, flags), find, watch)
             return
         found = _some(find())  # before the network is loaded
-        station = _station(server, flags)
-        new = [each for each in found if not station.journal.is_done(each)]
-        logger.info("%d series, %d of them done before", len(found), len(found) - len(new))
-        all_done = station.run(new)
+        with held(out):
+            station = _station(server, flags)
+            new = [each for each in found if not station.journal.is_done(each)]
+            logger.info("%d series, %d of them done before", len(found), len(found) - len(new))
+            all_done = station.run(new)
         logger.info("%d of %d series are done", sum(map(station.journal.is_done, found)), len(found))
     raise typer.Exit(int(not all_done))
 

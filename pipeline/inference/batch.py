@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from pipeline.inference.records import CaseResult, RecordFiles
 from pipeline.inference.stages import Outcome, Task, result_of
 from pipeline.inference.targets import Beside, Targets, refuse_existing, source_of, targets_below
 from pipeline.io.discover import Case
+from pipeline.io.folder_lock import held
 from pipeline.io.versions import versions
 from pipeline.io.whole_file import remove_parts
 from pipeline.io.write import read_back
@@ -52,9 +53,9 @@ def segment_folder(
     draw: writes `out`/overlays/<id>.png of each case and files below `out`/trajectory/<id>/ of each volume.
     Where the bundle numbers objects, `out`/objects.csv has a row for each.
     Returns the results in the order of `cases`. Raises InputError before anything is written: results are there and
-    neither resume nor overwrite is asked for, an id leads out of `out`, two cases would share a file, `out` cannot be
-    written to. On KeyboardInterrupt what is being written is completed and the record too (what is left is `skipped`)
-    before it goes to the caller.
+    neither resume nor overwrite is asked for, another run is at work in `out`, an id leads out of it, two cases would
+    share a file, it cannot be written to. On KeyboardInterrupt what is being written is completed and the record too
+    (what is left is `skipped`) before it goes to the caller.
     """
     plan, draw = plan or Plan(), draw or Draw()
     read = {case.id: (*case.files, *(prompts.files(case) if prompts else ())) for case in cases}
@@ -62,23 +63,33 @@ def segment_folder(
     beside = Beside(names=segmenter.names, per_label=plan.per_label, probabilities=plan.probabilities)
     targets = targets_below(out, cases, read, formats=plan.formats, beside=beside, **kind)
     cases = plan.shard.share(cases) if plan.shard else cases
-    _refuse_to_replace(out, plan, [targets[case.id] for case in cases])
     files = RecordFiles(out, plan.shard)
-    settings, facts = _settings(segmenter, plan, draw), _facts(segmenter, plan)
-    record = Record(files, settings, facts, resume=plan.resume, objects=segmenter.numbers_objects)
-    done = {c.id for c in cases if _finished(c, read[c.id], record.results.get(c.id), targets[c.id])}
-    tasks = [Task(case, targets[case.id]) for case in cases if case.id not in done]
-    with closing(line_of(segmenter, tasks, plan, prompts=prompts, draw=draw)) as line:
-        record.begin(keep=done, without={task.case.id for task in tasks})
-        if not plan.shard:  # others may be writing
-            remove_parts(out)
-        for case in cases:
-            if case.id in done:
-                report(record.results[case.id])
-        _Run(record, tasks, report, stop=plan.on_error == "stop").carry_out(line)
-    if plan.engine == "ray" and not plan.shard:
-        remove_parts(out)  # of workers that were lost
+    with _held(files):
+        _refuse_to_replace(out, plan, [targets[case.id] for case in cases])
+        settings, facts = _settings(segmenter, plan, draw), _facts(segmenter, plan)
+        record = Record(files, settings, facts, resume=plan.resume, objects=segmenter.numbers_objects)
+        done = {c.id for c in cases if _finished(c, read[c.id], record.results.get(c.id), targets[c.id])}
+        tasks = [Task(case, targets[case.id]) for case in cases if case.id not in done]
+        with closing(line_of(segmenter, tasks, plan, prompts=prompts, draw=draw)) as line:
+            record.begin(keep=done, without={task.case.id for task in tasks})
+            if not plan.shard:  # others may be writing
+                remove_parts(out)
+            for case in cases:
+                if case.id in done:
+                    report(record.results[case.id])
+            _Run(record, tasks, report, stop=plan.on_error == "stop").carry_out(line)
+        if plan.engine == "ray" and not plan.shard:
+            remove_parts(out)  # of workers that were lost
     return [record.results[case.id] for case in cases]
+
+
+@contextmanager
+def _held(files: RecordFiles) -> Iterator[None]:
+    """No other run writes this record meanwhile, nor those that it takes over; shards work side by side."""
+    with ExitStack() as locks:
+        for each in (files, *files.shards()):
+            locks.enter_context(held(each.out, each.shard.suffix if each.shard else ""))
+        yield
 
 
 def refuse_earlier_run(out: Path, plan: Plan) -> None:

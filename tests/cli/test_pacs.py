@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from typer.testing import CliRunner, Result
 from pipeline.cli.app import app
 from pipeline.inference.segmenter import Segmentation, Segmenter
 from pipeline.io.dicom_seg import read_segmentation
+from pipeline.io.folder_lock import held
 from pipeline.io.segments import Segment
 from pipeline.io.volume import Volume
 from tests.io.dicomweb_server import SERIES, STUDY, Pacs, Reply, pacs, start
@@ -123,6 +125,16 @@ def test_segment_again_does_nothing_and_without_its_journal_sends_the_same_objec
     before = results(stored)
     assert segment(stored, tmp_path / "elsewhere").exit_code == 0
     assert segmenter.calls == 2 and results(stored) == before
+
+
+def test_a_folder_in_which_another_run_is_at_work_is_refused(stored: Pacs, tmp_path: Path, segmenter) -> None:
+    with ThreadPoolExecutor(1) as elsewhere:
+        other = held(tmp_path / "out")
+        elsewhere.submit(other.__enter__).result()
+        ran = segment(stored, tmp_path / "out")
+        elsewhere.submit(other.__exit__, None, None, None).result()
+    assert ran.exit_code == 2 and "another run is at work" in ran.stderr
+    assert segmenter.calls == 0 and not results(stored)
 
 
 def test_results_of_earlier_series_stay_in_the_table(stored: Pacs, tmp_path: Path, segmenter, write_series) -> None:

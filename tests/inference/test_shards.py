@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.inference.batch import segment_folder
 from pipeline.inference.plan import Plan
+from pipeline.inference.records import CaseResult
 from pipeline.inference.shards import Shard
 from pipeline.io.discover import Case, find_cases
 from tests.inference.fakes import Bright, Layer, write_scan
@@ -121,3 +123,19 @@ def test_objects_of_shards_come_together_in_the_order_of_the_cases(
     with (out / "objects.csv").open(newline="") as file:
         assert [row["case"] for row in csv.DictReader(file)] == IDS
     assert not list(out.glob("objects-*"))
+
+
+def test_shards_work_side_by_side_and_neither_the_whole_run_nor_the_same_shard_beside_them(
+    cases: list[Case], out: Path
+) -> None:
+    """The others are started while the second shard tells of a case."""
+
+    def meanwhile(result: CaseResult) -> None:
+        with ThreadPoolExecutor(1) as elsewhere:  # the thread that holds the folder may hold it again
+            for plan in (Plan(resume=True), replace(shard(2), resume=True)):
+                with pytest.raises(InputError, match="another run is at work"):
+                    elsewhere.submit(segment_folder, cases, Bright(), out, plan).result()
+            elsewhere.submit(segment_folder, cases, Bright(), out, replace(shard(1), overwrite=True)).result()
+
+    assert len(segment_folder(cases, Bright(), out, shard(2), report=meanwhile)) == 2
+    assert {"cases-1-of-2.csv", "cases-2-of-2.csv"} <= files(out)
