@@ -85,9 +85,9 @@ def _stored(dataset: FileDataset, path: Path) -> NDArray:
     if "PixelData" not in dataset:
         raise truncated(path, "it has no pixel data")
     _complete_header(dataset)
-    _check_syntax(dataset, path)
+    plugin = _decoding_plugin(dataset, path)
     try:
-        return pixel_array(dataset)
+        return pixel_array(dataset, decoding_plugin=plugin)
     except decode_errors() as error:
         reason = f"its pixels do not decode: {str(error).splitlines()[0]}"
         if dataset.file_meta.TransferSyntaxUID.is_compressed:
@@ -108,14 +108,20 @@ def _complete_header(dataset: FileDataset) -> None:
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
 
 
-def _check_syntax(dataset: FileDataset, path: Path) -> None:
+def _decoding_plugin(dataset: FileDataset, path: Path) -> str:
+    """The one decoder of each syntax, "" for what is not compressed. What else is installed must not change the pixels
+    of a lossy JPEG, and some decoders (GDCM's) end the whole process over a damaged one.
+    """
     from pydicom.pixels import get_decoder
+    from pydicom.uid import RLELossless
 
     syntax = dataset.file_meta.TransferSyntaxUID
+    plugin = "pydicom" if syntax == RLELossless else "pylibjpeg"
     try:
-        available = get_decoder(syntax).is_available
+        decoder = get_decoder(syntax)
     except NotImplementedError:
-        available = False
-    if not available:
+        decoder = None
+    if decoder is None or not (decoder.is_native or plugin in decoder.available_plugins):
         message = f"{path} is compressed as {syntax.name}, which no installed decoder reads"
         raise CaseError("UNSUPPORTED_SYNTAX", f"{message}: export it uncompressed")
+    return "" if decoder.is_native else plugin
