@@ -66,11 +66,14 @@ docs: setup  ## the Python API as web pages, in build/docs
 	  --template-directory configs/docs -o build/docs pipeline data_prep
 
 # RIVAL=the Python of an environment with nnunetv2 (without it nnU-Net is left out),
-# SCAN=a .nii.gz (the demo's if none is given), LABELS=a folder of label maps (KiTS19's, say) for the metrics.
+# SCAN=a .nii.gz (the demo's if none is given), LABELS=a folder of label maps (KiTS19's, say) for the metrics,
+# CASES=the scans of the batch (20 for the bar).
+CASES ?= 4
 bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torchdiffeq
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps surface-distance==0.1
 	$(BIN)/python tests/benchmarks/volume_road.py $(SCAN)
 	$(BIN)/python tests/benchmarks/bundle_road.py
+	$(BIN)/python tests/benchmarks/batch_road.py --cases $(CASES)
 	$(BIN)/python tests/benchmarks/clinical_io.py $(if $(RIVAL),--rival $(RIVAL))
 	$(BIN)/python tests/benchmarks/ode.py
 	$(BIN)/python tests/benchmarks/inverse_evolution.py
