@@ -184,3 +184,24 @@ def test_more_parts_than_an_organ_has_are_flagged_unless_they_are_specks(parts, 
     segments = {1: Segment(name="kidney", parts=parts)}
     found = flags(image, labels, {1: "kidney"}, segments=segments)
     assert found == (("FRAGMENTS:kidney",) if flagged else ())
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_order_of_voxels_in_memory_changes_nothing(axes: tuple[int, int, int]) -> None:
+    draw = np.random.default_rng(0)
+    values, found = draw.integers(-1000, 300, (7, 9, 11), np.int16), np.zeros((7, 9, 11), np.uint8)
+    found[1:3, 2:8, 1:4], found[5, 2:4, 6:9] = 1, 2
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+
+    def lying(array: np.ndarray) -> Volume:
+        """The same voxels, in memory along `axes`."""
+        return Volume(array.transpose(axes).copy(order="C").transpose(np.argsort(axes)), affine)
+
+    image, labels = lying(values), lying(found)
+    means = quality.intensity(image, labels, NAMES, modality="CT")
+    assert means == {
+        "mean_hu_kidney": pytest.approx(values[found == 1].mean()),
+        "mean_hu_kidney_tumour": pytest.approx(values[found == 2].mean()),
+    }
+    segments = {1: Segment(name="kidney", parts=1), 2: Segment(name="kidney tumour", plausible_ml=(1.0, 2.0))}
+    assert flags(image, labels, NAMES, segments=segments) == ("IMPLAUSIBLE_SIZE:kidney_tumour",)  # 6 voxels of 20 mm3
