@@ -28,7 +28,7 @@ test: setup  ## the tests
 
 # apt-get install dicom3tools chromium orthanc orthanc-dicomweb openssl. About an hour: 50 batches are killed.
 test-clinical: setup  ## what needs dciodvfy, dcmqi, Orthanc, Chromium or Ray; its result in tests/clinical/RESULT.md
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[clinical]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[clinical]"
 	$(BIN)/python tests/clinical/result.py
 
 # Each in an environment of its own, since they conflict with ours; their results in tests/integrations/RESULT.md
