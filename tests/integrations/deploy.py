@@ -66,7 +66,7 @@ def tried(python: str, bundle: str) -> list[str]:
 def main(python: str, *names: str) -> int:
     lines = []
     for bundle in released(names):
-        lines += tried(python, bundle)
+        lines += tried(str(Path(python).absolute()), bundle)  # not resolved: a link's own environment is meant
         sys.stdout.write("\n".join(lines[-2:]) + "\n")
     said = "`make test-deploy`: each bundle as a folder in MonaiBundleInferenceOperator, models/model.pt or model.ts:"
     record("MONAI Deploy App SDK", [said, "", *HEADER, *lines, "", IMAGES])
