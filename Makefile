@@ -26,7 +26,7 @@ demo: setup  ## kidneys on two real scans, and a roughly drawn kidney refined: l
 test: setup  ## the tests
 	$(BIN)/python -m pytest
 
-# apt-get install dicom3tools chromium orthanc orthanc-dicomweb openssl. About an hour: 50 batches are killed.
+# apt-get install dicom3tools chromium orthanc orthanc-dicomweb openssl. Minutes, an hour where the machine is busy: 50 batches are killed.
 test-clinical: setup  ## what needs dciodvfy, dcmqi, Orthanc, Chromium or Ray; its result in tests/clinical/RESULT.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[clinical]"
 	$(BIN)/python tests/clinical/result.py

@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 COMMAND = ["-m", "pytest", "-m", "clinical", "-q", "-rfEs", "tests/clinical"]
-PACKAGES = ("evoseg", "highdicom", "pydicom", "numpy", "dcmqi", "selenium")
+PACKAGES = ("evoseg", "highdicom", "pydicom", "numpy", "dcmqi", "selenium", "ray")
 DEBIAN = ("dicom3tools", "chromium", "orthanc", "orthanc-dicomweb")
 
 
