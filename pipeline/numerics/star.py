@@ -119,7 +119,8 @@ def rays_violated(mask: Tensor, centers: Tensor, tolerance: float = TOLERANCE) -
     """The share of the mask's pixels whose segment to the centre leaves the mask by more than `tolerance` pixels.
 
     It knows nothing of (1) and (2): the real segment is sampled once a pixel along its longest axis, and the pixel of
-    each sample must lie that near to one of the mask. 0 for an empty mask; nan where there is no centre.
+    each sample must lie that near to one of the mask. Of centres that are equally near but for the rounding to pixels a
+    pixel may see either. 0 for an empty mask; nan where there is no centre.
     """
     inside = mask.cpu().numpy().astype(bool)
     centers = centers[~centers.isnan().any(dim=1)].double().cpu()
@@ -129,19 +130,23 @@ def rays_violated(mask: Tensor, centers: Tensor, tolerance: float = TOLERANCE) -
         return float("nan")
     near = torch.from_numpy(distance_transform_edt(~inside) <= tolerance).flatten()
     points = torch.from_numpy(np.argwhere(inside)).double()
-    ways = centers[(centers[:, None] - points).abs().amax(dim=2).argmin(dim=0)] - points
+    away = (centers[:, None] - points).abs().amax(dim=2)
+    owner, of = (away <= away.amin(dim=0) + 1).nonzero(as_tuple=True)  # rounding moves each centre by up to 1 / 2
+    ways = centers[owner] - points[of]
     samples = ways.abs().amax(dim=1).ceil().clamp(min=1)
     samples, order = samples.sort(descending=True)  # of which the first are still on their way at sample j
-    starts, steps = (points[order] + 0.5).T, (ways[order] / samples[:, None]).T
-    violated = torch.zeros(len(points), dtype=torch.bool)
-    going = len(points) - samples.long().bincount().cumsum(dim=0)
+    starts, steps = (points[of[order]] + 0.5).T, (ways[order] / samples[:, None]).T
+    violated = torch.zeros(len(order), dtype=torch.bool)
+    going = len(order) - samples.long().bincount().cumsum(dim=0)
     for j in range(1, len(going)):
         on = slice(int(going[j - 1]))
         pixel = torch.zeros(on.stop, dtype=torch.long)
         for side, start, step in zip(inside.shape, starts, steps, strict=True):
             pixel = pixel * side + (start[on] + j * step[on]).floor().long()
         violated[on] |= ~near[pixel]
-    return violated.double().mean().item()
+    seen = torch.zeros(len(points), dtype=torch.bool)
+    seen[of[order[~violated]]] = True
+    return 1 - seen.double().mean().item()
 
 
 @dataclass(frozen=True, eq=False)

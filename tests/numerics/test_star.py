@@ -218,3 +218,13 @@ def test_a_mask_at_the_border_is_deep_away_from_the_border():
     half = np.zeros((9, 9), bool)
     half[:5] = True
     assert object_center(half, (8.0, 8.0)).tolist() == [2.0, 2.0]
+
+
+def test_between_two_centres_a_pixel_may_see_either():
+    # The left object reaches the line between both centres, whose pixels are not where they are themselves.
+    y, x = grid(120, 220)
+    centers = torch.tensor([[57.01, 108.52], [68.72, 168.50]], dtype=torch.float64)
+    left = 34 - ((y - centers[0, 0]) ** 2 + (x - centers[0, 1]) ** 2).sqrt()
+    right = 18 - ((y - centers[1, 0]) ** 2 + (x - centers[1, 1]) ** 2).sqrt()
+    found = star_mask(torch.maximum(left, right), centers)
+    assert found.any(dim=0)[:139].sum() > 50 and rays_violated(found, centers) == 0
