@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from cpu_time import least_seconds
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -64,15 +63,6 @@ def apart(bandwidth: float, spread: float, n: int = 100_000) -> int:
     return sum(above - below < 0.5 for below, above in ends) + abs(len(cuts) - len(LEVELS) + 1)
 
 
-def least(work: Callable[[], object], runs: int) -> float:
-    seconds = []
-    for _ in range(runs):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
-
-
 def write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
@@ -83,7 +73,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     objects, f = scene()
     found = object_pairs(group(f), objects)
-    write(f"group, {SIZE} x {SIZE}, 500 objects: {1e3 * least(lambda: group(f), runs):.1f} ms CPU (bar: 30)")
+    write(f"group, {SIZE} x {SIZE}, 500 objects: {1e3 * least_seconds(lambda: group(f), runs):.1f} ms CPU (bar: 30)")
     write(f"  objects found minus there: {found.count_error}, least IoU of a pair that meets: {found.iou.min():.3f}")
     for bandwidth in (0.9, 0.4):
         for spread in (0.2, 0.3):

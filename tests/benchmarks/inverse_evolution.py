@@ -15,28 +15,18 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable
 
 import torch
+from cpu_time import least_seconds
 from monai.networks.nets import BasicUNet
 from torch import Tensor
 
 from pipeline.layers.inverse_evolution import HeatFlow, InverseEvolution
 
-ROUNDS, BATCH, TIMED, CLASSES, SIZE, LAYERS, STEP = 5, 16, 1, 3, 256, 20, 0.1
+BATCH, TIMED, CLASSES, SIZE, LAYERS, STEP = 16, 1, 3, 256, 20, 0.1
 NETWORKS = {"the paper's U-Net": [64, 128, 256, 512, 1024], "the bundle's U-Net": [8, 16, 32, 64, 128]}
 SHARE = 0.05
-
-
-def least_seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """CPU seconds of the fastest of the rounds, after one that is not counted."""
-    times = []
-    for _ in range(rounds + 1):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times[1:])
 
 
 def network_step(filters: list[int]) -> Callable[[], None]:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
+from cpu_time import least_seconds
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -31,19 +31,9 @@ from pipeline.networks.deeplab import DeepLabV3Plus
 from pipeline.numerics.differences import divergence, gradient
 
 RESULTS = Path(__file__).resolve().parent / "results" / "soft_threshold.md"
-ROUNDS, SIDE, PICTURES, SMALL = 5, 512, 2, 256
+SIDE, PICTURES, SMALL = 512, 2, 256
 BARS_MS = {"STD, two classes": 60.0, "STD, softmax form": 180.0}  # of the layers, T = 10
 Layer = Callable[[Tensor], Tensor]
-
-
-def least_seconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """CPU seconds of the fastest of the rounds, after one that is not counted."""
-    times = []
-    for _ in range(rounds + 1):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times[1:])
 
 
 def softmax_form(dynamics: SoftThresholdDynamics, o: Tensor) -> Tensor:
