@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import signal
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -19,36 +20,44 @@ def hold(folder: Path, pipe) -> None:
     try:
         with held(folder):
             pipe.send("held")
-            pipe.recv()
+            with suppress(EOFError):
+                pipe.recv()
     except InputError as error:
         pipe.send(str(error))
 
 
-def start(folder: Path):
-    """Another process that holds the folder or says why not, and its word."""
-    ours, its = multiprocessing.get_context("spawn").Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=hold, args=(folder, its))
+@contextmanager
+def another(folder: Path):
+    """Another process that holds the folder or says why not, and its word; it lives no longer than the block.
+
+    It ends when our end of the pipe closes: that end must live as long as the process is meant to hold the folder.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, its = context.Pipe()
+    process = context.Process(target=hold, args=(folder, its))
     process.start()
-    return process, ours.recv()
+    its.close()
+    with ours:
+        yield process, ours.recv()
+    process.join()
 
 
 def test_another_process_is_refused_until_the_block_ends(tmp_path: Path) -> None:
     with held(tmp_path / "out"):
-        process, word = start(tmp_path / "out")
-        process.join()
-        assert "another run is at work in" in word and str(tmp_path / "out") in word
+        with another(tmp_path / "out") as (_, word):
+            assert "another run is at work in" in word and str(tmp_path / "out") in word
     assert list((tmp_path / "out").iterdir()) == []
     with held(tmp_path / "out"):
         pass
 
 
 def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
-    process, word = start(tmp_path)
-    assert word == "held"
-    with pytest.raises(InputError, match="choose another OUT"), held(tmp_path):
-        pass
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    with another(tmp_path) as (process, word):
+        assert word == "held"
+        with pytest.raises(InputError, match="choose another OUT"), held(tmp_path):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
     assert (tmp_path / LOCK).exists()
     with held(tmp_path):
         pass
@@ -58,7 +67,8 @@ def test_who_holds_it_may_hold_it_again(tmp_path: Path) -> None:
     with held(tmp_path):
         with held(tmp_path):
             pass
-        assert start(tmp_path)[1] != "held"
+        with another(tmp_path) as (_, word):
+            assert word != "held"
 
 
 def test_parts_are_held_side_by_side(tmp_path: Path) -> None:
