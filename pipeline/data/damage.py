@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import shift, zoom
 from torch import Tensor, nn
 
+from pipeline.numerics.precision import autocast
 from pipeline.numerics.signed_distance import signed_distance
 
 Map = NDArray[np.float32]
@@ -117,6 +118,6 @@ class PrepareInitialContour(PrepareBatch):
             batchdata[key].to(device, non_blocking=non_blocking) for key in ("image", "distance", "initial")
         )
         own = round(self.share * len(image))
-        with torch.no_grad(), torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=self.mixed_precision):
+        with torch.no_grad(), autocast(image.device.type, enabled=self.mixed_precision):
             regressed = self.regressor(image[:own]).float()
         return image, distance, (torch.cat([regressed, initial[own:]]),), {}

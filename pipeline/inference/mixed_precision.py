@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from monai.inferers import Inferer
 from torch import Tensor
+
+from pipeline.numerics.precision import autocast
 
 
 class MixedPrecisionInferer(Inferer):
     """Calls the network under bfloat16 autocast and hands float32 to the loss; no gradient scaler is needed.
 
-    enabled: False computes in float32, for runs that must not depend on the processor's bfloat16 units.
+    A processor that has no bfloat16 computes in float32 (numerics/precision.py).
+    enabled: False computes in float32 anyway, for runs that must not depend on the processor's bfloat16 units.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -21,5 +23,5 @@ class MixedPrecisionInferer(Inferer):
         self.enabled = enabled
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.enabled):
+        with autocast(inputs.device.type, enabled=self.enabled):
             return network(inputs, *args, **kwargs).float()
