@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from pipeline.errors import InputError
+from pipeline.io.whole_file import NO_UTF8
 
 
 @contextmanager
@@ -73,7 +74,7 @@ class _LogFile(logging.FileHandler):
 
 def _file(path: Path) -> logging.Handler:
     try:
-        handler = _LogFile(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8", errors=NO_UTF8)
     except OSError as error:
         raise InputError(f"--log-file {path} cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -23,6 +23,7 @@ from pipeline.inference.stages import Outcome, Task, result_of
 from pipeline.inference.targets import Beside, Targets, refuse_existing, source_of, targets_below
 from pipeline.io.discover import Case
 from pipeline.io.folder_lock import held
+from pipeline.io.table import as_read
 from pipeline.io.versions import versions
 from pipeline.io.whole_file import remove_parts
 from pipeline.io.write import read_back
@@ -181,7 +182,8 @@ def _finished(case: Case, read: Iterable[Path], result: CaseResult | None, targe
     """Whether an earlier result is of the same, unchanged files, and its labels can be read to their end."""
     if result is None or result.status != "ok" or not all(path.is_file() for path in targets.results):
         return False
-    if Path(result.source).resolve() != Path(source_of(case)).resolve():
+    before, now = (as_read(str(Path(source).resolve())) for source in (result.source, source_of(case)))
+    if before != now:
         logger.warning("%s is segmented again: the result there was made from %s", case.id, result.source)
         return False
     made = min(path.stat().st_mtime for path in targets.results)

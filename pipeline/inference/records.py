@@ -131,7 +131,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def journal_line(result: CaseResult) -> str:
-    return json.dumps(asdict(result), ensure_ascii=False) + "\n"
+    return json.dumps(asdict(result)) + "\n"
 
 
 def _journal(path: Path) -> Iterator[CaseResult]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.io.whole_file import write_text
+from pipeline.io.whole_file import NO_UTF8, write_text
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -29,5 +29,5 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     ValueError for nan and infinity, which JSON does not have.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if not path.is_file() or path.read_bytes() != text.encode():
+    if not path.is_file() or path.read_bytes() != text.encode(errors=NO_UTF8):
         write_text(path, text)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.io.whole_file import write_text
+from pipeline.io.whole_file import NO_UTF8, write_text
 
 # A spreadsheet takes what begins so for a formula; an apostrophe in front makes it text.
 _FORMULA = re.compile(r"'*[=+\-@]")
@@ -40,12 +40,17 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return [{column: _as_given(cell) for column, cell in row.items()} for row in rows]
 
 
+def as_read(text: str) -> str:
+    """What comes back of a text that went through a table: on one line, in UTF-8."""
+    return " ".join(text.split()).encode(errors=NO_UTF8).decode()
+
+
 def _as_given(cell: str) -> str:
     return cell.removeprefix("'") if _FORMULA.match(cell) else cell
 
 
 def _cell(value: str | float) -> str:
     if isinstance(value, str):
-        line = " ".join(value.split())
+        line = as_read(value)
         return f"'{line}" if _FORMULA.match(line) else line
     return "" if math.isnan(value) else f"{value:.6g}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import CaseError
 
+NO_UTF8 = "backslashreplace"  # a file's name in another encoding (CDs have them) is told as \udcfc, not refused
 _PART, _TOKEN_BYTES = ".part-", 4
 
 
@@ -39,13 +40,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8, line ends as they are, whole or not at all. CaseError: WRITE_FAILED."""
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8", newline="")
+        part.write_text(text, encoding="utf-8", errors=NO_UTF8, newline="")
 
 
 def append_text(path: Path, text: str) -> None:
     """Add `text` at the end, all of it or, while the process lives, nothing. CaseError: WRITE_FAILED."""
     try:
-        with path.open("a", encoding="utf-8", newline="") as file:
+        with path.open("a", encoding="utf-8", errors=NO_UTF8, newline="") as file:
             size = file.tell()
             try:
                 file.write(text)

@@ -121,6 +121,33 @@ def test_far_objects_pull_no_longer_and_near_ones_push_apart():
         torch.testing.assert_close(f.grad.flatten(), torch.tensor([expected, -expected]))
 
 
+def test_below_the_floor_nothing_is_pushed_and_nothing_is_pushed_below_it():
+    """The higher of two rises; the lower falls only as far as the floor, where it still is an object."""
+    labels = torch.tensor([[[[1.0, 2.0]]]])
+    for one, other, expected in ((1.5, 1.9, (0, 0)), (1.9, 2.3, (0, -1)), (2.2, 2.7, (1, -1)), (2.0, 3.0, (0, 0))):
+        f = torch.tensor([[[[one, other]]]], requires_grad=True)
+        loss = pair_loss(f, labels, pairs=StratifiedPairs(window=3), floor=2.0)
+        loss.backward()
+        d = max(other, 2.0) - max(one, 2.0)
+        assert loss.item() == pytest.approx(max(1 - d - 0.05, 0))
+        assert f.grad.flatten().tolist() == pytest.approx(expected)
+
+
+def test_within_an_object_the_floor_changes_nothing():
+    f, labels = torch.tensor([[[[0.3, 1.1]]]]), torch.ones(1, 1, 1, 2)
+    given = [pair_loss(f, labels, pairs=StratifiedPairs(window=3), floor=floor) for floor in (0.0, 2.0)]
+    assert given[0] == given[1] == pytest.approx(0.8 - 0.05)
+
+
+def test_no_term_pushes_an_object_towards_background_for_its_neighbours_sake():
+    """Two that touch, at 1.3 and 2: only the lower one is wrong, and it is told to rise."""
+    labels = torch.zeros(1, 1, 6, 8)
+    labels[..., 1:5, 1:4], labels[..., 1:5, 4:7] = 1, 2
+    f = torch.where(labels == 1, 1.3, torch.where(labels == 2, 2.0, 0.0)).requires_grad_()
+    DVISLoss(pairs=StratifiedPairs(window=9, dilation=1), mumford_shah=0.0, quantisation=0.0)(f, labels).backward()
+    assert (f.grad[labels == 1] < 0).all()
+
+
 def test_the_binary_term_is_hubers_on_either_side_of_its_margins():
     labels = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0])
     f = torch.tensor([-5.0, 0.05, 1.0, 2.5, 0.5])
