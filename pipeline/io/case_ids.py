@@ -11,7 +11,7 @@ LABEL_ENDING = re.compile(r"[_-](labels?|seg|segmentation|masks?|gt)$", re.IGNOR
 # How the image of a case X is called, likewise: X, X_ct, X_image, X_0000, ...
 IMAGE_ENDING = re.compile(r"[_-](ct|mri?|images?|img|0000)$", re.IGNORECASE)
 
-_BAD_CHARACTERS = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f]')
+_BAD_CHARACTERS = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 

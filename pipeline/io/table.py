@@ -12,7 +12,8 @@ from pathlib import Path
 from pipeline.io.whole_file import NO_UTF8, write_text
 
 # A spreadsheet takes what begins so for a formula; an apostrophe in front makes it text.
-_FORMULA = re.compile(r"'*[=+\-@]")
+_FORMULA = re.compile(r"'* *[=+\-@]")
+_BREAKS = re.compile(r"\s*[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str | float]]) -> None:
@@ -42,7 +43,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def as_read(text: str) -> str:
     """What comes back of a text that went through a table: on one line, in UTF-8."""
-    return " ".join(text.split()).encode(errors=NO_UTF8).decode()
+    return _BREAKS.sub(" ", text).encode(errors=NO_UTF8).decode()
 
 
 def _as_given(cell: str) -> str:

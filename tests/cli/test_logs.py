@@ -24,3 +24,10 @@ def test_a_log_file_on_a_full_disk_is_told_once_and_stops_nothing(capsys: pytest
     assert set(lines) == {"first", "second", "--log-file /dev/full cannot be written to any more"}
     assert len(lines) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_log_file_tells_of_a_name_that_is_no_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with messages(Console(file=io.StringIO()), log_file=tmp_path / "log.txt"):
+        logging.getLogger("pipeline").info("J\udcfcrgen")
+    assert r"J\udcfcrgen" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert capsys.readouterr().err == ""

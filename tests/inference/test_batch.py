@@ -15,7 +15,7 @@ import pytest
 from torch import nn
 
 from pipeline.errors import CaseError, InputError
-from pipeline.inference import recording, stages
+from pipeline.inference import recording, records, stages
 from pipeline.inference.batch import segment_folder
 from pipeline.inference.plan import Draw, Plan
 from pipeline.inference.records import CaseResult
@@ -24,6 +24,7 @@ from pipeline.inference.trajectory import Trajectory
 from pipeline.io.discover import Case, find_cases
 from pipeline.io.segments import Segment
 from pipeline.io.volume import Volume
+from pipeline.io.whole_file import append_text
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 LETTER = -1000  # of air; a scan's first voxel is its name's first letter above it
@@ -266,6 +267,30 @@ def test_resuming_does_not_trust_a_result_older_than_its_input(scans: Path, out:
     again = Threshold()
     segment_folder(find_cases(scans), again, out, Plan(resume=True))
     assert again.calls == 1
+
+
+def test_any_name_that_a_file_can_have_is_told_and_kept_by_resume(tmp_path: Path, out: Path) -> None:
+    for name in ("two  blanks", "line\u2028end", os.fsdecode(b"J\xfcrgen")):  # the last is Latin-1, as on old CDs
+        try:
+            write_scan(tmp_path / name / "a.nii.gz")
+        except OSError:
+            pytest.skip("this file system has names in UTF-8 only")
+        (tmp_path / name / "b.nii.gz").write_bytes(b"no scan")
+    roots = sorted(path for path in tmp_path.iterdir() if path != out)
+    segment_folder(find_cases(roots), Threshold(), out, Plan(arguments={"inputs": list(map(str, roots))}))
+    assert column(out, "status") == ["ok", "failed"] * 3
+    assert any(r"J\udcfcrgen" in source for source in column(out, "source"))
+    assert json.loads((out / "run.json").read_bytes())["arguments"] == {"inputs": list(map(str, roots))}
+    again = Threshold()
+    segment_folder(find_cases(roots), again, out, Plan(resume=True))
+    assert again.calls == 0
+
+
+def test_a_killed_run_knows_any_name_from_its_journal(tmp_path: Path) -> None:
+    result = CaseResult(id="a", source=os.fsdecode(b"J\xfcrgen \xe2\x80\xa8"), status="ok")
+    files = records.RecordFiles(tmp_path)
+    append_text(files.journal, records.journal_line(result))
+    assert records.read_cases(files) == {"a": result}
 
 
 def test_existing_results_are_refused_with_both_ways_out(scans: Path, out: Path) -> None:

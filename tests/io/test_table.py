@@ -8,12 +8,12 @@ import pytest
 
 from pipeline.io.table import read_table, write_table
 
-EVIL = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "'=1", "''-2"]
+EVIL = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "'=1", "''-2", "  =3", "' =4", "two  blanks "]
 
 
 def test_no_text_starts_as_a_formula_does_and_all_of_it_comes_back(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", ["text"], [{"text": text} for text in EVIL])
-    assert not any(line.lstrip('"')[0] in "=+-@" for line in (tmp_path / "t.csv").read_text().splitlines())
+    assert not any(line.lstrip('" ')[0] in "=+-@" for line in (tmp_path / "t.csv").read_text().splitlines())
     assert [row["text"] for row in read_table(tmp_path / "t.csv")] == EVIL
 
 
