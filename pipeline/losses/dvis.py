@@ -225,9 +225,7 @@ class DVISLoss(nn.Module):
         weights = 1 + (of_objects - 1) * (labels > 0) + (of_seams - 1) * at_seams
         terms = (
             binary_loss(f, labels, weights=weights),
-            pair_loss(
-                f, labels, pairs=self.pairs, different_weight=self.different_weight, floor=FOREGROUND_MARGIN
-            ),
+            pair_loss(f, labels, pairs=self.pairs, different_weight=self.different_weight, floor=FOREGROUND_MARGIN),
             mumford_shah_loss(f),
             quantisation_loss(f, labels),
         )

@@ -43,9 +43,8 @@ def another(folder: Path):
 
 
 def test_another_process_is_refused_until_the_block_ends(tmp_path: Path) -> None:
-    with held(tmp_path / "out"):
-        with another(tmp_path / "out") as (_, word):
-            assert "another run is at work in" in word and str(tmp_path / "out") in word
+    with held(tmp_path / "out"), another(tmp_path / "out") as (_, word):
+        assert "another run is at work in" in word and str(tmp_path / "out") in word
     assert list((tmp_path / "out").iterdir()) == []
     with held(tmp_path / "out"):
         pass
