@@ -7,6 +7,7 @@ Measured on a CPU without it (AVX2): the forward pass of networks/instance_net.p
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
@@ -27,7 +28,8 @@ def has_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         there = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device_type == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that is supported
+        asked: Callable[[], Mapping[str, object]] = getattr(torch.cpu, "get_capabilities", dict)  # not in older torch
+        capabilities = asked()
         there = any(capabilities.get(name, False) for name in _OF_CPUS)
     else:
         there = True
