@@ -91,6 +91,7 @@ class Stages:
         with suppress(OSError):
             task.targets.remove()  # no half of this result, and no older one that would stand for a case that failed
         code, message = _explain(outcome)
+        message = task.case.archive.told(message) if task.case.archive else message
         return Outcome(result_of(task.case, "failed", code=code, message=message, seconds=clock.seconds))
 
     def stop(self) -> None:
@@ -138,6 +139,8 @@ class Stages:
         sizes |= quality.used(found.labels, names, found.centers, found.volumes)
         if prompt and prompt.initial:
             sizes |= quality.change(found.labels, prompt.initial)
+        if found.trajectory:
+            sizes["late_move_mm"] = found.trajectory.late_move_mm
         described: dict[str, Any] = {
             "modality": segmenter.modality,
             "field_of_view_mm": segmenter.field_of_view_mm,

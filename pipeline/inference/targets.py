@@ -172,5 +172,5 @@ def _file_word(name: str) -> str:
 def source_of(case: Case) -> str:
     """The input that a person would name: the file, the folder of a series, or the .zip that it was in."""
     if case.archive:
-        return str(case.archive)
+        return str(case.archive.path)
     return str(case.files[0] if len(case.files) == 1 else case.files[0].parent)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.io.case_ids import safe_path
+from pipeline.io.copies import without_copies
 from pipeline.io.dicom_files import DICOM_SUFFIXES, DicomFile
 from pipeline.io.dicom_split import Part, split
 from pipeline.io.found import Found, Kind, found_file, names_of
@@ -30,19 +31,19 @@ def dicom_cases(scanned: _Group) -> list[Found]:
             groups[header.series, header.sop_class].append((entry, header))
         else:
             groups[str(entry.path.parent), header.series_number, header.sop_class].append((entry, header))
-    folders = {key: _folder([entry for entry, _ in group]) for key, group in groups.items()}
+    series = {key: without_copies(group) for key, group in groups.items()}
+    folders = {key: _folder([entry for entry, _ in group]) for key, (group, _) in series.items()}
     neighbours = Counter(folders.values())
-    for key, group in groups.items():
-        ordered = sorted(group, key=lambda each: str(each[0].path))
-        found += _series_cases(ordered, folders[key], neighbours[folders[key]])
+    for key, (group, notes) in series.items():
+        found += _series_cases(group, folders[key], neighbours[folders[key]], notes)
     return found
 
 
-def _series_cases(group: _Group, folder: _Folder, neighbours: int) -> Iterator[Found]:
-    """group: sorted by path. neighbours: how many series have this `folder`, this one counted."""
+def _series_cases(group: _Group, folder: _Folder, neighbours: int, made: Sequence[str]) -> Iterator[Found]:
+    """group: sorted by path. neighbours: how many series have this `folder`, this one counted. made: choices so far."""
     header = group[0][1]
     parts = split([each.place for _, each in group])
-    notes = []
+    notes = [*made]
     if neighbours > 1:
         notes.append(f"{neighbours} series in this folder: one case each")
     if not header.series:

@@ -116,8 +116,10 @@ def _check_distances(positions: NDArray[np.float64], normal: NDArray[np.float64]
     usual = float(np.median(apart)) if apart.size else 0.0
     same = np.flatnonzero(distances <= _DUPLICATE_TOLERANCE * usual)
     if same.size:
-        message = f"{name} has {same.size} slices where another one lies already (first at {heights[same[0]]:.2f} mm)"
-        raise CaseError("DUPLICATE_SLICES", f"{message}: split the series by acquisition, phase or echo")
+        slices = "1 slice" if same.size == 1 else f"{same.size} slices"
+        message = f"{name} has {slices} where another one lies already (first at {heights[same[0]]:.2f} mm)"
+        way_out = "split the series by acquisition, phase or echo, or take out what is there twice"
+        raise CaseError("DUPLICATE_SLICES", f"{message}: {way_out}")
     worst = int(np.abs(distances - usual).argmax())
     if abs(distances[worst] - usual) > _GAP_TOLERANCE * usual:
         message = (

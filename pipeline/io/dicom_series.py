@@ -51,7 +51,7 @@ def read_series(files: Sequence[Path], *, allow_tilt: bool = False) -> Volume:
         return read_enhanced(files[0], allow_tilt=allow_tilt)
     if len(files) == 1 and is_picture(headers[0]):
         return _read_picture(files[0])
-    name = files[0] if len(files) == 1 else Path(os.path.commonpath(files))
+    name = _name_of(files)
     with reading(name):
         grid = slice_grid(headers, name, allow_tilt=allow_tilt)
         whole = not any(scales_to_fractions(header) for header in headers)
@@ -89,6 +89,16 @@ def _read_picture(path: Path) -> Volume:
     if affine.shape != (3, 3) or not (np.isfinite(spacing).all() and min(spacing) > 0):
         raise CaseError("BAD_GEOMETRY", f"{path} has a PixelSpacing that is not two lengths: export it again")
     return Volume(array, affine)
+
+
+def _name_of(files: Sequence[Path]) -> Path:
+    """What a person would call them: the file, or the folder that holds them all."""
+    if len(files) == 1:
+        return files[0]
+    try:
+        return Path(os.path.commonpath(files))
+    except ValueError:  # in a folder that was given by a relative path, and in an unpacked .zip
+        return files[0].parent
 
 
 def _header(path: Path) -> Header:

@@ -15,6 +15,7 @@ from pipeline.io.case_ids import unique_ids
 from pipeline.io.dicom_cases import dicom_cases
 from pipeline.io.dicom_files import DICOM_SUFFIXES, DicomFile, scan_file
 from pipeline.io.found import Found, Kind, found_file
+from pipeline.io.unzip import Archive
 from pipeline.io.volume import Volume
 from pipeline.io.walk import Entry, walk
 
@@ -48,7 +49,7 @@ class Case:
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     modality: str = ""
-    archive: Path | None = None
+    archive: Archive | None = None
     tilt_allowed: bool = False
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.io.case_ids import safe_path
+from pipeline.io.unzip import Archive
 from pipeline.io.walk import Entry
 
 Kind = Literal["dicom", "nifti", "metaimage", "image", "dicom_image", "unreadable"]
@@ -26,7 +27,7 @@ class Found:
     notes: tuple[str, ...] = ()
     series: str = ""
     modality: str = ""
-    archive: Path | None = None
+    archive: Archive | None = None
 
 
 def found_file(kind: Kind, entry: Entry, suffix: str, **facts: Any) -> Found:

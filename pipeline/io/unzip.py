@@ -22,6 +22,18 @@ class RefusedArchive(Exception):
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A .zip, and the folder where its files lie as long as they are needed."""
+
+    path: Path
+    unpacked: Path
+
+    def told(self, text: str) -> str:
+        """`text` with its files named as lying in the .zip."""
+        return text.replace(str(self.unpacked), str(self.path))
+
+
+@dataclass(frozen=True)
 class Member:
     """A file of an archive: where it was unpacked, its path in the archive, and why it could not be unpacked."""
 

@@ -348,6 +348,13 @@ def test_a_zip_is_segmented_resumed_and_leaves_nothing_behind(
     assert segmenter.calls == 5  # another zip: all of it
 
 
+def test_a_refused_file_of_a_zip_is_named_by_the_zip(segmenter: Bright, scans: Path, tmp_path: Path) -> None:
+    (scans / "a.nii.gz").write_bytes((scans / "a.nii.gz").read_bytes()[:100])
+    archive = Path(shutil.make_archive(str(tmp_path / "studies"), "zip", scans))
+    assert run(archive, "-o", tmp_path / "out").exit_code == 1
+    assert rows(tmp_path / "out")["studies/a"]["message"].startswith(f"{archive}/a.nii.gz is cut short")
+
+
 def test_a_scan_of_another_modality_is_flagged_and_warned_of(
     segmenter: Bright, write_series: Callable[..., list[Path]], tmp_path: Path
 ) -> None:

@@ -144,9 +144,31 @@ def test_loops_and_overlapping_roots_give_each_file_once(tmp_path):
     assert len(find_cases([tmp_path, tmp_path / "a", tmp_path / "a" / "x.png"])) == 1
 
 
+def test_what_is_there_by_a_link_too_keeps_its_own_name_and_that_is_told(tmp_path, caplog):
+    touch(tmp_path, "in/z/deep/x.png", "in/z/y.png")
+    for link in ("in/a", "in/zz"):
+        (tmp_path / link).symlink_to(tmp_path / "in/z/deep")
+    (tmp_path / "in/b.png").symlink_to(tmp_path / "in/z/y.png")
+    with caplog.at_level(logging.INFO):
+        assert ids(tmp_path / "in") == ["z/deep/x", "z/y"]
+    for link in ("a", "zz", "b.png"):
+        assert f"{tmp_path / 'in' / link} is there by another name already: taken once" in caplog.text
+
+
+def test_a_link_to_a_file_elsewhere_is_that_file_and_one_to_nothing_is_refused(tmp_path):
+    touch(tmp_path, "elsewhere/x.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").symlink_to(tmp_path / "elsewhere/x.png")
+    (tmp_path / "in/b.nii.gz").symlink_to(tmp_path / "nothing.nii.gz")
+    _, lost = find_cases(tmp_path / "in")
+    with pytest.raises(CaseError, match=r"b\.nii\.gz cannot be read"):
+        read_case(lost)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     touch(tmp_path, "a.png")
     os.mkfifo(tmp_path / "b.nii.gz")
+    (tmp_path / "c.nii.gz").symlink_to(tmp_path / "b.nii.gz")
     assert ids(tmp_path) == ["a"]
 
 

@@ -54,7 +54,7 @@ def test_series_and_files_of_a_zip_are_cases_named_as_if_it_were_a_folder(tmp_pa
     assert set(cases) == {"p1/Export/study", "p1/Export/b/a"}
     assert np.array_equal(read_case(cases["p1/Export/study"]).array, STACK.T)
     assert np.array_equal(read_case(cases["p1/Export/b/a"]).array, STACK)
-    assert {case.archive for case in cases.values()} == {archive}
+    assert {case.archive.path for case in cases.values()} == {archive}
     assert f"{archive}: 4 files unpacked" in caplog.text
     assert [case.id for case in find_cases(archive, unpack_to=tmp_path / "again")] == ["Export/b/a", "Export/study"]
 
