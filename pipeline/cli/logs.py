@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +33,8 @@ def messages(
         for handler in handlers:
             logger.addHandler(handler)
     try:
-        yield
+        with _quiet_dicom():
+            yield
     except InputError:
         loggers[0].debug("Refused here:", exc_info=True)  # the sentence alone is told by cli/app.py
         raise
@@ -43,6 +45,20 @@ def messages(
                 logger.removeHandler(handler)
         for handler in handlers:
             handler.close()
+
+
+@contextmanager
+def _quiet_dicom() -> Iterator[None]:
+    """pydicom and highdicom quote what is odd in a header, a name or a birthday too: no log may hold that."""
+    logger = logging.getLogger("pydicom")  # what it warns of, it logs too
+    before = logger.disabled
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pydicom|highdicom")
+        logger.disabled = True
+        try:
+            yield
+        finally:
+            logger.disabled = before
 
 
 def _terminal(console: Console, quiet: bool, verbose: bool) -> logging.Handler:

@@ -41,7 +41,7 @@ def write_segmentation(path: Path, labels: Volume, *, source: Case | None, by: A
             segmentation = _segmentation(origin, pixels, by)
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         message = f"{path.name}: the source's headers cannot carry a Segmentation ({type(error).__name__})"
-        raise CaseError("NO_REFERENCE", f"{message}: use --format nifti for it") from error
+        raise CaseError("NO_REFERENCE", f"{message}: use --format nifti for it") from None  # it quotes them
     _without_chance(segmentation, origin, origin.identify("dimensions", pixels, by))
     with whole_file(path) as part:
         segmentation.save_as(part)

@@ -6,6 +6,7 @@ import io
 import logging
 from pathlib import Path
 
+import pydicom
 import pytest
 from rich.console import Console
 
@@ -31,3 +32,10 @@ def test_a_log_file_tells_of_a_name_that_is_no_utf8(tmp_path: Path, capsys: pyte
         logging.getLogger("pipeline").info("J\udcfcrgen")
     assert r"J\udcfcrgen" in (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert capsys.readouterr().err == ""
+
+
+def test_what_pydicom_finds_odd_in_a_header_is_told_nobody(caplog, recwarn) -> None:
+    with messages(Console(file=io.StringIO())):
+        pydicom.Dataset().PatientBirthDate = "31.12.1950"
+    assert not logging.getLogger("pydicom").disabled
+    assert not caplog.messages and not recwarn.list

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
 
 import highdicom as hd
@@ -133,3 +134,11 @@ def test_nothing_of_the_patient_is_told_to_anybody(tmp_path, labelled_series, by
     write_segmentation(tmp_path / "a", read_case(case), source=case, by=by)
     told = " ".join([*(str(warning.message) for warning in recwarn), *caplog.messages])
     assert "Doe" not in told
+
+
+def test_a_birthday_that_is_no_date_is_refused_and_told_to_nobody(tmp_path, labelled_series, by):
+    case = labelled_series(PatientBirthDate="31.12.1950")
+    with pytest.raises(CaseError) as refused:
+        write_segmentation(tmp_path / "a", read_case(case), source=case, by=by)
+    assert refused.value.code == "NO_REFERENCE"
+    assert "1950" not in "".join(traceback.format_exception(refused.value))
