@@ -140,7 +140,7 @@ class Stages:
         if prompt and prompt.initial:
             sizes |= quality.change(found.labels, prompt.initial)
         if found.trajectory:
-            sizes["late_move_mm"] = found.trajectory.late_move_mm
+            sizes["doubt"] = found.trajectory.doubt
         described: dict[str, Any] = {
             "modality": segmenter.modality,
             "field_of_view_mm": segmenter.field_of_view_mm,

@@ -52,6 +52,11 @@ class Evolved(Protocol):
     @property
     def levels(self) -> Volume: ...
 
+    @property
+    def uncertainty(self) -> Volume:
+        """The chance that a voxel lies on the other side of the contour, 0 to 1/2; on the grid of `levels`."""
+        ...
+
 
 class _Scene(NamedTuple):
     """A slice's part that is shown. picture: (rows, columns) of voxels; levels: (times, height, width) of its tile."""
@@ -66,6 +71,7 @@ def write_trajectory(image: Volume, trajectory: Evolved, folder: Path, *, name: 
 
     levels.nii.gz: the level sets (x, y, z, t) in mm, with the place of the image's voxels; its step of time is the mean
         one. levels.json: the times themselves, which an adaptive solver does not space equally.
+    uncertainty.nii.gz: the chance that a voxel lies on the other side of the contour, as far as the evolution tells.
     frame_000.png, ...: the contour at each time in its colour over the initial one in dashes, about the part of the
         object that changed most (one of two kidneys), on up to three slices: those on which most changed in the lower,
         middle and upper third of that part.
@@ -75,6 +81,7 @@ def write_trajectory(image: Volume, trajectory: Evolved, folder: Path, *, name: 
     times = trajectory.times
     write_nifti(folder / "levels.nii.gz", trajectory.levels, time_step=1 / (len(times) - 1))
     write_json(folder / "levels.json", {"times": list(times), "values": "signed distance in mm, positive inside"})
+    write_nifti(folder / "uncertainty.nii.gz", trajectory.uncertainty)
     scenes = list(_scenes(image, trajectory.levels))
     frames = {folder / f"frame_{i:03d}.png": t for i, t in enumerate(times)}
     for path, t in frames.items():

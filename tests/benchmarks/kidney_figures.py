@@ -2,6 +2,7 @@
 
     python tests/benchmarks/kidney_figures.py crossval PREDICTIONS DATASET    cross-validated, by patient
     python tests/benchmarks/kidney_figures.py kits19 BUNDLE SLICES            KiTS19 slices, the bundle as shipped
+    python tests/benchmarks/kidney_figures.py uncertainty BUNDLE SLICES       does the uncertainty tell errors
 
 PREDICTIONS holds each patient's labels by the network that has not seen the patient; DATASET was made by `evoseg
 prepare`.
@@ -14,9 +15,11 @@ import csv
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import mannwhitneyu, spearmanr
 
 from pipeline.evaluation.statistics import RESAMPLES, SEED, describe
 from pipeline.io.nifti import read_nifti
@@ -60,35 +63,84 @@ def crossval(predictions: Path, dataset: Path) -> None:
     sys.stdout.write(f"SD {dice.sd:.4f}, median {dice.median:.4f}\n")
 
 
-def kits19(bundle: str, folder: Path) -> None:
-    """Slices of KiTS19 that are not mirrored copies, pooled over slices; patients are drawn again for the interval.
+def kits19_slices(folder: Path) -> Iterator[tuple[str, Volume, np.ndarray]]:
+    """Patient, image and labels (columns, rows, 1) of the slices of KiTS19 that are not mirrored copies.
 
     The window of these 8-bit images is unknown. Each is mapped linearly: 0 to the low end of the bundle's window, its
     99.5th percentile to the high end; nothing was chosen by looking at scores.
     """
     from PIL import Image
 
+    with (folder / "index.csv").open() as file:
+        for row in csv.DictReader(file):
+            if row["unaugmented"] == "True":
+                image = np.asarray(Image.open(folder / "images" / row["file"]), np.float32)
+                labels = np.asarray(Image.open(folder / "labels" / row["file"]))
+                hounsfield = -125 + 400 * image / max(float(np.percentile(image, 99.5)), 1.0)
+                spacing = float(row["spacing_xy"])
+                # rows run to Posterior, columns to Left: an axial slice of one voxel's depth, axes (column, row)
+                affine = np.diag([-spacing, -spacing, 1.0, 1.0])
+                yield row["case"], Volume(hounsfield.T[..., None], affine), labels.T[..., None]
+
+
+def kits19(bundle: str, folder: Path) -> None:
+    """IoU pooled over slices; patients are drawn again for the interval."""
     from pipeline.inference.segmenter import Segmenter
 
     segmenter = Segmenter.from_bundle(bundle, device="cpu")
-    rows = [row for row in csv.DictReader((folder / "index.csv").open()) if row["unaugmented"] == "True"]
-    empty = Overlap(0, 0, 0)
+    empty, slices = Overlap(0, 0, 0), 0
     totals = {name: defaultdict(lambda: empty) for name in ("kidney", "kidney and tumour")}
-    for row in rows:
-        image = np.asarray(Image.open(folder / "images" / row["file"]), np.float32)
-        labels = np.asarray(Image.open(folder / "labels" / row["file"]))
-        hounsfield = -125 + 400 * image / max(float(np.percentile(image, 99.5)), 1.0)
-        spacing = float(row["spacing_xy"])
-        # rows run to Posterior, columns to Left: as an axial slice of one voxel's depth, axes (column, row)
-        affine = np.diag([-spacing, -spacing, 1.0, 1.0])
-        mask = segmenter(Volume(hounsfield.T[..., None], affine)).labels.array[..., 0].T
+    for patient, image, labels in kits19_slices(folder):
+        mask = segmenter(image).labels.array
         for name, reference in (("kidney", labels == 1), ("kidney and tumour", labels > 0)):
-            totals[name][row["case"]] += counts(mask, reference)
+            totals[name][patient] += counts(mask, reference)
+        slices += 1
     for name, cases in totals.items():
         line(
-            f"KiTS19, {len(rows)} slices of {len(cases)} patients, IoU pooled, {name}",
+            f"KiTS19, {slices} slices of {len(cases)} patients, IoU pooled, {name}",
             *pooled_interval(list(cases.values())),
         )
+
+
+def uncertainty(bundle: str, folder: Path) -> None:
+    """Spearman's rank correlation, over slices with a contour, of 1 - IoU and what a user sees without a reference.
+
+    doubt: the column of cases.csv. Area: the smaller, the less certain. Within slices: the chance that a voxel that is
+    wrong is less certain than one that is right, of all that the file of the uncertainty has. Patients are drawn again
+    for the intervals.
+    """
+    from pipeline.inference.segmenter import Segmenter
+
+    segmenter = Segmenter.from_bundle(bundle, device="cpu")
+    rows: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for patient, image, labels in kits19_slices(folder):
+        found = segmenter(image, trajectory=True)
+        moved = found.trajectory
+        if moved is None or np.isnan(moved.doubt):
+            continue
+        box = tuple(slice(c, c + n) for c, n in zip(moved.corner, moved.levels.spatial_shape, strict=True))
+        wrong = (found.labels.array > 0)[box] != (labels == 1)[box]
+        iou = counts(found.labels.array, labels == 1).iou
+        told = auroc(moved.uncertainty.array[wrong], moved.uncertainty.array[~wrong])
+        rows[patient].append((1 - iou, moved.doubt, -float(found.labels.array.sum()), told))
+    patients = [np.array(each) for each in rows.values()]
+    drawn = np.random.default_rng(SEED).integers(0, len(patients), (RESAMPLES, len(patients)))
+    for column, name in ((1, "doubt"), (2, "a small area")):
+        rho = [
+            spearmanr(*np.concatenate([patients[i] for i in chosen])[:, [0, column]].T).statistic
+            for chosen in (range(len(patients)), *drawn)
+        ]
+        number = f"{sum(map(len, patients))} slices of {len(patients)} patients"
+        line(f"{number}, rank correlation of 1 - IoU with {name}", rho[0], *np.percentile(rho[1:], (2.5, 97.5)))
+    within = describe([float(np.nanmean(each[:, 3])) for each in patients])
+    line("a wrong voxel is less certain than a right one, mean of patients", within.mean, within.low, within.high)
+
+
+def auroc(higher: np.ndarray, lower: np.ndarray) -> float:
+    """The chance that a value of the first is above one of the second, half where they are equal; nan without any."""
+    if not (len(higher) and len(lower)):
+        return float("nan")
+    return float(mannwhitneyu(higher, lower).statistic / (len(higher) * len(lower)))
 
 
 if __name__ == "__main__":
@@ -97,5 +149,7 @@ if __name__ == "__main__":
             crossval(Path(predictions), Path(dataset))
         case ["kits19", bundle, slices]:
             kits19(bundle, Path(slices))
+        case ["uncertainty", bundle, slices]:
+            uncertainty(bundle, Path(slices))
         case _:
             sys.exit(__doc__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -13,16 +12,18 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from pipeline.inference.trajectory import Trajectory
 from pipeline.io.volume import Volume
 from pipeline.report.panels import LINE, PANEL_WIDTH
-from pipeline.report.trajectory import ANIMATED_STEPS, END_MS, START_MS, STEP_MS, Evolved, write_trajectory
+from pipeline.report.trajectory import ANIMATED_STEPS, END_MS, START_MS, STEP_MS, write_trajectory
 
 YELLOW, WHITE = (255, 208, 0), (255, 255, 255)
 AFFINE = np.array([[1.0, 0, 0, -30], [0, 2.0, 0, 7], [0, 0, 5.0, 100], [0, 0, 0, 1]])
 CORNER = (10, 5, 2)
+PIXEL_MM = 1.5
 
 
-def case(times: tuple[float, ...] = (0.0, 0.5, 1.0), *, moved_mm: float = 8.0) -> tuple[Volume, Evolved]:
+def case(times: tuple[float, ...] = (0.0, 0.5, 1.0), *, moved_mm: float = 8.0) -> tuple[Volume, Trajectory]:
     """A ball of 12 mm that moves to the patient's right, and an image of air with 100 HU where it ends: grey.
 
     The image has 80 x 50 x 12 voxels of 1 x 2 x 5 mm, the level sets a box of 50 x 30 x 8 of them from CORNER on.
@@ -33,7 +34,11 @@ def case(times: tuple[float, ...] = (0.0, 0.5, 1.0), *, moved_mm: float = 8.0) -
     x, y, z = (box[i, i] * np.arange(n) + box[i, 3] for i, n in enumerate((50, 30, 8)))
     levels = np.stack([ball(x - moved_mm * t, y, z) for t in times], axis=-1)
     image.array[10:60, 5:35, 2:10][levels[..., -1] > 0] = 100
-    return image, SimpleNamespace(times=times, levels=Volume(levels.astype(np.float32), box))
+    return image, evolved(times, Volume(levels.astype(np.float32), box))
+
+
+def evolved(times: tuple[float, ...], levels: Volume) -> Trajectory:
+    return Trajectory(times, levels, CORNER, PIXEL_MM)
 
 
 def ball(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -66,7 +71,7 @@ def test_every_time_has_a_frame_and_frames_of_a_longer_run_before_are_gone(tmp_p
         write_trajectory(*case(times), tmp_path, name="kidney")
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             *(f"frame_{i:03d}.png" for i in range(len(times))),
-            *("levels.json", "levels.nii.gz", "trajectory.gif"),
+            *("levels.json", "levels.nii.gz", "trajectory.gif", "uncertainty.nii.gz"),
         ]
         assert json.loads((tmp_path / "levels.json").read_text())["times"] == list(times)
 
@@ -83,6 +88,31 @@ def test_the_level_sets_lie_where_the_voxels_of_the_image_do(tmp_path: Path) -> 
         itk.TransformIndexToPhysicalPoint([*voxel.tolist(), 0])[:3], place[:3] * np.array([-1, -1, 1])
     )
     assert nifti.header.get_zooms() == (1, 2, 5, 0.5)
+
+
+@pytest.mark.parametrize("times", [(0.0, 0.5, 1.0), (0.0, 0.2, 0.4, 0.9, 1.0), (0.0, 1.0)])
+def test_uncertain_is_what_is_near_a_contour_that_still_moved_at_the_end(
+    tmp_path: Path, times: tuple[float, ...]
+) -> None:
+    """Level sets that rise by 0 mm at one end of the box and by 5 mm at the other in their whole time."""
+    rise = np.linspace(0, 5, 50)[:, None, None]
+    values = ball(np.arange(50.0) - 25, np.arange(0.0, 60, 2) + 17, np.arange(0.0, 40, 5) + 112)
+    levels = (values[..., None] + rise[..., None] * np.array(times)).astype(np.float32)
+    trajectory = evolved(times, Volume(levels, AFFINE))
+    write_trajectory(case()[0], trajectory, tmp_path, name="kidney")
+    written = nib.load(tmp_path / "uncertainty.nii.gz")
+    expected = np.exp(-np.abs(values + rise) / (PIXEL_MM / 2 + rise / 2)) / 2
+    np.testing.assert_allclose(written.get_fdata(), expected, rtol=1e-4)
+    np.testing.assert_array_equal(written.affine, AFFINE)
+    assert trajectory.doubt == pytest.approx(expected.sum() / (values + rise > 0).sum(), rel=1e-4)
+
+
+def test_a_contour_that_came_to_rest_is_less_in_doubt_and_none_at_all_has_no_doubt() -> None:
+    _, early = case((0.0, 0.5, 1.0))
+    resting = early.levels.array.copy()
+    resting[..., 1] = resting[..., 2]
+    assert evolved(early.times, Volume(resting, AFFINE)).doubt < early.doubt
+    assert np.isnan(evolved(early.times, Volume(-np.ones_like(resting), AFFINE)).doubt)
 
 
 def test_the_last_level_set_is_the_result_bit_for_bit(tmp_path: Path) -> None:
@@ -109,7 +139,7 @@ def test_the_first_frame_shows_the_start_and_the_last_one_the_way_from_it(tmp_pa
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "SPR", "PIL"])
 def test_the_contour_lies_on_what_it_surrounds_whatever_the_storage(tmp_path: Path, orientation: str) -> None:
     image, trajectory = case(moved_mm=0)  # no dashes
-    there = SimpleNamespace(times=trajectory.times, levels=turned(trajectory.levels, orientation))
+    there = evolved(trajectory.times, turned(trajectory.levels, orientation))
     write_trajectory(turned(image, orientation), there, tmp_path, name="kidney")
     picture = frame(tmp_path / "frame_002.png")[:, :PANEL_WIDTH]
     bright = np.argwhere(picture.min(axis=-1) > 70)
@@ -124,7 +154,7 @@ def test_the_part_that_changed_most_is_shown(tmp_path: Path) -> None:
     resting[10:60, 5:35, 2:10] = trajectory.levels.array
     resting[70:78, 40:48, 3:8] = 6
     write_trajectory(image, trajectory, tmp_path / "one", name="kidney")
-    there = SimpleNamespace(times=trajectory.times, levels=Volume(resting, AFFINE))
+    there = evolved(trajectory.times, Volume(resting, AFFINE))
     write_trajectory(image, there, tmp_path / "both", name="kidney")
     one, both = (frame(tmp_path / folder / "frame_002.png") for folder in ("one", "both"))
     assert np.array_equal(one, both)
