@@ -47,7 +47,7 @@ class Trajectory:
 
     @property
     def doubt(self) -> float:
-        """The sum of (1) over the result's volume, both in voxels: the more, the less to be relied on; nan without one."""
+        """The sum of (1) over the result's volume, in voxels: the more, the less to be relied on; nan without one."""
         inside = int(np.count_nonzero(self.levels.array[..., -1] > 0))
         return float(self.uncertainty.array.sum(dtype=np.float64)) / inside if inside else float("nan")
 
