@@ -22,7 +22,8 @@ from pipeline.cli.objects import Objects
 from pipeline.errors import CASE_CODES, CaseError, InputError
 from pipeline.inference.batch import refuse_earlier_run, segment_folder
 from pipeline.inference.plan import Draw, Plan, Prompts
-from pipeline.inference.records import CASES_FILE, RUN_FILE, CaseResult, holds_run
+from pipeline.inference.records import CaseResult, RecordFiles, holds_run
+from pipeline.inference.shards import Shard
 from pipeline.inference.stages import Stages, Task
 from pipeline.inference.targets import Targets
 from pipeline.io.discover import IMAGE_SUFFIXES, Case, find_cases
@@ -87,9 +88,9 @@ def _folder(
         try:
             results[:] = segment_folder(cases, segmenter, job.out, plan, prompts=prompts, report=report, draw=draw)
         except KeyboardInterrupt:
-            _conclude(results, len(cases), job, time.perf_counter() - start)
+            _conclude(results, total, job, time.perf_counter() - start)
             raise
-    _conclude(results, len(cases), job, time.perf_counter() - start)
+    _conclude(results, total, job, time.perf_counter() - start)
     return any(result.status == "failed" for result in results)
 
 
@@ -197,15 +198,20 @@ def _report_line(result: CaseResult, count: str = "") -> None:
 
 def _conclude(results: Sequence[CaseResult], total: int, job: Job, seconds: float) -> None:
     """The report, and the last lines of the log."""
-    _summarise(results, total, job.out, seconds)
-    if not (job.no_report or job.shard):  # the run that joins the shards reports them
+    files = RecordFiles(job.out, Shard.parse(job.shard) if job.shard else None)
+    _summarise(results, total, files, seconds)
+    if files.shard:
+        logger.info(
+            "When every shard is done, the same command with --resume and without --shard joins and reports them"
+        )
+    elif not job.no_report:
         try:
             logger.info("The report is %s", write_report(job.out))
         except (InputError, CaseError) as error:  # the results are there without it
             logger.error("There is no %s: %s", REPORT_FILE, error)
 
 
-def _summarise(results: Sequence[CaseResult], total: int, out: Path, seconds: float) -> None:
+def _summarise(results: Sequence[CaseResult], total: int, files: RecordFiles, seconds: float) -> None:
     failed = [result for result in results if result.status == "failed"]
     done = sum(result.status == "ok" for result in results)
     left = f", {total - done - len(failed)} not tried (--resume goes on)" if done + len(failed) < total else ""
@@ -215,5 +221,5 @@ def _summarise(results: Sequence[CaseResult], total: int, out: Path, seconds: fl
         logger.info("  %d x %s (%s): %s", number, code, CASE_CODES[code], ", ".join(ids[:5]) + ", ..." * (number > 5))
     for flag, number in Counter(flag for result in results for flag in result.flags).most_common():
         logger.info("  %d x flagged %s", number, flag)
-    drawn = f", contours over the scans ({OVERLAYS}/)" if (out / OVERLAYS).is_dir() else ""
-    logger.info("Labels, %s, %s%s are in %s", CASES_FILE, RUN_FILE, drawn, out)
+    drawn = f", contours over the scans ({OVERLAYS}/)" if (files.out / OVERLAYS).is_dir() else ""
+    logger.info("Labels, %s, %s%s are in %s", files.cases.name, files.run.name, drawn, files.out)

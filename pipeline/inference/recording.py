@@ -49,9 +49,11 @@ class Record:
 
         keep: the cases that need not be done again. The order is such that a kill in between loses nothing: run.json
         never speaks of results that other settings have made, and shards' files go last. InputError where that fails:
-        hours of work would have nowhere to go.
+        hours of work would have nowhere to go. A shard's record speaks of its own cases only: what the whole run says
+        of another's is older than what that has done.
         """
-        self.results = {each: result for each, result in self.results.items() if each not in without}
+        kept = keep if self.files.shard else self.results.keys() - without
+        self.results = {each: result for each, result in self.results.items() if each in kept}
         try:
             write_cases(self.files.cases, self.results.values())
             self.files.journal.unlink(missing_ok=True)

@@ -105,6 +105,14 @@ def test_no_report_is_written_where_none_is_wanted_and_for_a_part_of_a_run(segme
     assert not (tmp_path / "out/report.html").exists()
 
 
+def test_a_shard_tells_of_its_own_cases_and_how_they_come_together(
+    segmenter: Bright, scans: Path, tmp_path: Path
+) -> None:
+    said = run(scans, "-o", tmp_path / "out", "--shard", "1/2").stderr
+    assert "1 of 1 done, 0 failed, in" in said
+    assert "Labels, cases-1-of-2.csv, run-1-of-2.json" in said and "--resume and without --shard" in said
+
+
 def test_a_report_that_cannot_be_written_takes_nothing_from_the_results(segmenter, scans, tmp_path) -> None:
     (tmp_path / "out" / "report.html").mkdir(parents=True)
     result = run(scans, "-o", tmp_path / "out", "-v")

@@ -90,6 +90,20 @@ def test_a_shard_goes_on_with_what_an_earlier_whole_run_has_done(cases: list[Cas
     assert ids(out / "cases-1-of-2.csv") == ["a", "c", "e"]
 
 
+def test_what_shards_have_done_since_a_whole_run_was_stopped_is_not_done_again(cases: list[Case], out: Path) -> None:
+    def stop(device: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment_folder(cases, Bright(Layer(stop)), out)
+    for number in (1, 2):
+        segment_folder(cases, Bright(), out, replace(shard(number), resume=True))
+    assert ids(out / "cases-2-of-2.csv") == ["b", "d"]  # not what is not tried yet, as the whole run says, of shard 1
+    untouched = Layer(lambda device: pytest.fail("segmented again"))
+    results = segment_folder(cases, Bright(untouched), out, Plan(resume=True))
+    assert [result.status for result in results] == ["ok"] * 5
+
+
 def test_shards_are_not_replaced_by_surprise(cases: list[Case], out: Path) -> None:
     segment_folder(cases, Bright(), out, shard(1))
     for plan in (shard(1), Plan()):
