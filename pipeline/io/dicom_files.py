@@ -20,7 +20,8 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 PICTURE_MODALITIES = frozenset(
     ("US", "IVUS", "XC", "SC", "OT", "DX", "CR", "MG", "IO", "PX", "ES", "GM", "OP", "OPT", "SM", "DMS", "RF", "XA")
 )
-_DICOMDIR = "1.2.840.10008.1.3.10"
+DICOMDIR = "DICOMDIR"  # the file in which a medium lists the others
+_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _PREAMBLE = 128
 # Group 0002 or 0008 in either byte order: how a file without the preamble begins.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
@@ -61,11 +62,11 @@ class DicomFile:
 def scan_file(path: Path) -> DicomFile | None:
     """The header of `path`, None if it is not DICOM or is a DICOMDIR. OSError if it cannot be opened."""
     with path.open("rb") as file:
-        if not _looks_like_dicom(file.read(_PREAMBLE + 4), path) or path.name.upper() == "DICOMDIR":
+        if not _looks_like_dicom(file.read(_PREAMBLE + 4), path) or path.name.upper() == DICOMDIR:
             return None
         try:
             header = read_header(file)
-            return None if _media_class(header) == _DICOMDIR else _described(header)
+            return None if _media_class(header) == _MEDIA_DIRECTORY else _described(header)
         except decode_errors():
             return DicomFile()  # reading it will say what is wrong
 

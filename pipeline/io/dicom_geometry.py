@@ -39,9 +39,12 @@ class SliceGrid:
     affine: NDArray[np.float64]
 
 
-def slice_grid(headers: Sequence[Header], name: Path, *, allow_tilt: bool = False) -> SliceGrid:
+def slice_grid(
+    headers: Sequence[Header], name: Path, *, files: Sequence[Path] = (), allow_tilt: bool = False
+) -> SliceGrid:
     """The grid that the single-frame `headers` of one series lie on; voxel (column, row, slice) -> millimetres, RAS.
 
+    files: those of the headers, to be named where two are at one place. Empty: they are frames of one file.
     allow_tilt: accept slices that follow one another along a tilted line, whose affine is sheared.
     CaseError: TOO_FEW_SLICES, NO_GEOMETRY, BAD_GEOMETRY, MIXED_GEOMETRY, MIXED_ORIENTATIONS, DUPLICATE_SLICES,
     SLICE_GAP, GANTRY_TILT.
@@ -65,7 +68,7 @@ def slice_grid(headers: Sequence[Header], name: Path, *, allow_tilt: bool = Fals
     affine[:3, 3] = positions[0]
     check_affine(affine, name)
     normal /= np.linalg.norm(normal)
-    _check_distances(positions, normal, name)
+    _check_distances(positions, normal, name, [files[index] for index in order] if files else [])
     if not allow_tilt:
         _check_tilt(step, normal, name)
     _check_line(positions, normal, float(spacings[0].min()), name)
@@ -108,8 +111,10 @@ def _check_count(headers: Sequence[Header], name: Path) -> None:
         raise CaseError("TOO_FEW_SLICES", f"{name} {what}: choose the series of the scan itself")
 
 
-def _check_distances(positions: NDArray[np.float64], normal: NDArray[np.float64], name: Path) -> None:
-    """positions (n, 3), sorted along the unit `normal`."""
+def _check_distances(
+    positions: NDArray[np.float64], normal: NDArray[np.float64], name: Path, files: Sequence[Path]
+) -> None:
+    """positions (n, 3), sorted along the unit `normal`; files: in the same order, or none."""
     heights = positions @ normal
     distances = np.diff(heights)
     apart = distances[distances > _SAME_MM]
@@ -117,7 +122,8 @@ def _check_distances(positions: NDArray[np.float64], normal: NDArray[np.float64]
     same = np.flatnonzero(distances <= _DUPLICATE_TOLERANCE * usual)
     if same.size:
         slices = "1 slice" if same.size == 1 else f"{same.size} slices"
-        message = f"{name} has {slices} where another one lies already (first at {heights[same[0]]:.2f} mm)"
+        both = "".join(f", {file}" for file in files[same[0] : same[0] + 2])
+        message = f"{name} has {slices} where another one lies already (first at {heights[same[0]]:.2f} mm{both})"
         way_out = "split the series by acquisition, phase or echo, or take out what is there twice"
         raise CaseError("DUPLICATE_SLICES", f"{message}: {way_out}")
     worst = int(np.abs(distances - usual).argmax())

@@ -53,7 +53,7 @@ def read_series(files: Sequence[Path], *, allow_tilt: bool = False) -> Volume:
         return _read_picture(files[0])
     name = _name_of(files)
     with reading(name):
-        grid = slice_grid(headers, name, allow_tilt=allow_tilt)
+        grid = slice_grid(headers, name, files=files, allow_tilt=allow_tilt)
         whole = not any(scales_to_fractions(header) for header in headers)
         stack = np.empty((len(files), *_frame_size(headers[0])), np.int16 if whole else np.float32)
     for k, index in enumerate(grid.order):

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.errors import CaseError, InputError
 from pipeline.io.case_ids import unique_ids
 from pipeline.io.dicom_cases import dicom_cases
-from pipeline.io.dicom_files import DICOM_SUFFIXES, DicomFile, scan_file
+from pipeline.io.dicom_files import DICOM_SUFFIXES, DICOMDIR, DicomFile, scan_file
 from pipeline.io.found import Found, Kind, found_file
 from pipeline.io.unzip import Archive
 from pipeline.io.volume import Volume
@@ -89,7 +89,7 @@ def find_cases(
         elif (header := _scan(entry.path)) is not None:
             is_asked_for = not header.no_scan or entry.is_root or header.series == series
             (scans if is_asked_for else passed).append((entry, header))
-        elif kind == "dicom" and not entry.path.name.upper().startswith("DICOMDIR"):
+        elif kind == "dicom" and not entry.path.name.upper().startswith(DICOMDIR):
             found.append(found_file("dicom", entry, suffix))
         else:
             others[entry.path.suffix.lower() or "no suffix"] += 1
@@ -172,8 +172,10 @@ def _report(found: Sequence[Found], others: Counter[str], roots: Sequence[Path])
     passed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
     if not found:
         where = ", ".join(map(str, roots))
-        rest = f" ({others.total()} other files: {passed})" if others else ""
-        raise InputError(f"no scan in {where}{rest}: looked for {_LOOKED_FOR}")
+        rest = f" ({others.total()} other file{'s' * (others.total() != 1)}: {passed})" if others else ""
+        media = [str(root.parent) for root in roots if root.name.upper() == DICOMDIR and root.is_file()]
+        way_out = f"give the folder of the medium, {', '.join(media)}" if media else f"looked for {_LOOKED_FOR}"
+        raise InputError(f"no scan in {where}{rest}: {way_out}")
     logger.info("%d case%s found; files passed over: %s", len(found), "s" * (len(found) != 1), passed or "none")
     for case in found:
         for note in case.notes:

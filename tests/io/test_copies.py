@@ -61,6 +61,7 @@ def test_slices_that_differ_at_one_place_are_refused_wherever_they_lie(twice, tm
     with pytest.raises(CaseError, match="take out what is there twice") as refused:
         read_case(only(Path("in"), unpack_to=tmp_path / "unpacked"))
     assert refused.value.code == "DUPLICATE_SLICES"
+    assert "in/a/slice_000.dcm, " in refused.value.message and "0.zip/slice_000.dcm)" in refused.value.message
 
 
 def test_a_file_that_cannot_be_opened_is_no_copy(tmp_path):

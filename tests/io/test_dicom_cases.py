@@ -81,6 +81,8 @@ def test_a_medium_with_a_dicomdir_and_files_without_suffix_is_read_as_its_series
     assert sorted(int(read_case(case).array.max()) for case in cases) == [7, 9]
     (case,) = find_cases(tmp_path / "medium", series=OTHER)
     assert len(case.files) == 3 and read_case(case).array.min() == 9
+    with pytest.raises(InputError, match=f"give the folder of the medium, {tmp_path / 'medium'}$"):
+        find_cases(tmp_path / "medium/DICOMDIR")
 
 
 def test_a_study_of_which_nothing_is_left_is_warned_of(tmp_path, write_series, caplog):

@@ -186,7 +186,7 @@ def test_the_order_of_roots_does_not_matter(tmp_path):
 
 def test_nothing_found_says_what_was_looked_for(tmp_path):
     touch(tmp_path, "a.txt")
-    with pytest.raises(InputError, match=r"1 other files: 1 \.txt\): looked for DICOM, NIfTI"):
+    with pytest.raises(InputError, match=r"1 other file: 1 \.txt\): looked for DICOM, NIfTI"):
         find_cases(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         find_cases([tmp_path, tmp_path / "nowhere"])
