@@ -6,7 +6,6 @@ other, each in a folder of its own; one that is finished is not run again.
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import typer
 import yaml
 
 from pipeline.data import roots
-from pipeline.data.config import SEPARATOR, entries
+from pipeline.data.config import SEPARATOR, entries, keys, load, near, without_plus
 from pipeline.errors import InputError, root_cause
 
 
@@ -106,12 +105,10 @@ def refuse_strange_keys(config: Path, overlay: Path) -> None:
     """
     given, known = load(overlay), keys(config)
     parts = {*known, *keys(overlay)}
-    for key in (key.removeprefix("+") for key in given):
+    for key in map(without_plus, given):
         referred = any(isinstance(value, str) and f"@{key}" in value for _, value in entries(given))
         if not (key in known or key.rpartition(SEPARATOR)[0] in parts or referred):
-            near = difflib.get_close_matches(key, known, n=3)
-            hint = f"; near are {', '.join(near)}" if near else ""
-            raise InputError(f"{overlay}: {key} is no key of {config.parents[1].name}'s train.yaml{hint}")
+            raise InputError(f"{overlay}: {key} is no key of {config.parents[1].name}'s train.yaml; {near(key, known)}")
 
 
 def parse_settings(settings: list[str], known: list[str]) -> dict[str, Any]:
@@ -126,13 +123,7 @@ def parse_settings(settings: list[str], known: list[str]) -> dict[str, Any]:
         if not equals:
             raise InputError(f"--set {setting} is not KEY=VALUE")
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=3)
-            hint = (
-                f"near are {', '.join(near)}"
-                if near
-                else f"known are {', '.join(k for k in known if SEPARATOR not in k)}"
-            )
-            raise InputError(f"--set {key}: train.yaml has no such key; {hint}")
+            raise InputError(f"--set {key}: train.yaml has no such key; {near(key, known)}")
         try:
             overrides[key] = parse_value(text)
         except yaml.YAMLError as error:
@@ -149,22 +140,6 @@ def parse_value(text: str) -> Any:
         except ValueError:
             return value
     return value
-
-
-def keys(config: Path) -> list[str]:
-    """Every key of a YAML config at every level, as it overrides: without the + that extends a list."""
-    return [key.removeprefix("+") for key, _ in entries(load(config))]
-
-
-def load(config: Path) -> dict[str, Any]:
-    """A config as it is written. InputError: it is no YAML, or no list of keys with values."""
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{config} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{config} holds no keys with values")
-    return content
 
 
 def run(configs: Sequence[Path], **overrides: Any) -> None:
