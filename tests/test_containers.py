@@ -30,3 +30,8 @@ def test_a_recipe_copies_all_that_a_build_needs_and_nothing_that_is_not_there(re
 @pytest.mark.parametrize("recipe", ["Dockerfile", "apptainer.def"])
 def test_no_recipe_names_an_index_of_packages(recipe: str) -> None:
     assert "https://" not in (RECIPES / recipe).read_text(encoding="utf-8")
+
+
+def test_docker_is_sent_what_its_recipe_copies_and_nothing_else() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert lines[1] == "*" and {line[1:] for line in lines if line.startswith("!")} == copied("Dockerfile")
