@@ -19,7 +19,7 @@ Not from the paper: EfficientNet-lite (its ResNets' weights cannot be had), full
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from monai.networks.blocks import Convolution
@@ -78,6 +78,16 @@ class InstanceNet(Recorded):
         self.head = nn.Conv2d(filters[0], out_channels, 1)
         if out_channels == 1 and self.head.bias is not None:
             nn.init.constant_(self.head.bias, START_BIAS)
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> InstanceNet:
+        """Load trained weights; a last layer of another number of outputs is not taken, and stays as it is.
+
+        So a map of instances can begin with what a network of classes has learned of their borders.
+        """
+        own = self.state_dict()
+        last = {name for name in weights if name.startswith("head.") and weights[name].shape != own[name].shape}
+        self.load_state_dict({name: own[name] if name in last else tensor for name, tensor in weights.items()})
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         whole = padded(image, self.encoder.stride)

@@ -1,4 +1,4 @@
-"""The network of one real-valued output: shapes, locality, positions."""
+"""The network of one real-valued output: shapes, locality, positions, other weights to begin with."""
 
 from __future__ import annotations
 
@@ -49,3 +49,20 @@ def test_settings_that_make_no_network_are_refused():
         InstanceNet(filters=(8,))
     with pytest.raises(InputError, match="multiple of 8"):
         InstanceNet(filters=(4, 4, 4, 4), position_period=20)
+
+
+def test_a_map_begins_with_what_classes_have_taught_but_for_the_last_layer():
+    classes, one = InstanceNet(**SMALL, out_channels=3), InstanceNet(**SMALL)
+    head = one.head.weight.clone()
+    own = one.start_from(classes.state_dict()).state_dict()
+    for name, tensor in classes.state_dict().items():
+        assert name.startswith("head.") or torch.equal(own[name], tensor), name
+    assert torch.equal(one.head.weight, head) and one.head.bias.item() == START_BIAS
+    other = InstanceNet(**SMALL).start_from(one.state_dict())
+    assert torch.equal(other.head.weight, head)
+
+
+def test_weights_of_another_network_are_refused():
+    wide = InstanceNet(filters=(8, 8, 8, 8), encoder="lite0")
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        InstanceNet(**SMALL).start_from(wide.state_dict())
