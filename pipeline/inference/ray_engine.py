@@ -22,8 +22,8 @@ try:
     import ray
     from ray.exceptions import RayActorError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ImportError as error:
-    raise InputError("--engine ray needs Ray: pip install 'evoseg[ray]', or leave out --engine") from error
+except ImportError:  # told by Actors, so that the module is read and documented where Ray is not
+    ray = None
 
 if TYPE_CHECKING:
     from pipeline.inference.segmenter import Segmenter
@@ -49,7 +49,7 @@ class Worker:
 
 
 class Actors:
-    """engines.Line on a cluster: as many tasks at a worker as it may hold images."""
+    """engines.Line on a cluster: as many tasks at a worker as it may hold images. InputError: Ray is not installed."""
 
     def __init__(
         self,
@@ -60,6 +60,8 @@ class Actors:
         prompts: Prompts | None = None,
         draw: Draw | None = None,
     ) -> None:
+        if ray is None:
+            raise InputError("--engine ray needs Ray: pip install 'evoseg[ray]', or leave out --engine")
         if not ray.is_initialized():
             ray.init(log_to_driver=False, configure_logging=False)
         import torch
