@@ -19,7 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("pipeline.cli.compare", "Say which of several methods is better, and how surely."),
     "prepare": ("pipeline.cli.prepare", "Turn a public or own data set into a dataset folder for training."),
     "train": ("pipeline.cli.train", "Train a bundle, or go on where its training stopped."),
-    "bundles": ("pipeline.cli.bundles", "List the bundles; show a model card; verify a bundle."),
+    "bundles": ("pipeline.cli.bundles", "List the bundles; show a model card; verify or export a bundle."),
     "pacs": ("pipeline.cli.pacs", "Segment series of a PACS by DICOMweb, and send the results back."),
     "doctor": ("pipeline.cli.doctor", "Check this installation: versions, device, decoders, bundles."),
 }

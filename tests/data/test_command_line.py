@@ -14,7 +14,7 @@ from pipeline.data.command_line import check_command_line, config_files, refuse_
 from pipeline.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted(path for name in ("train", "inference") for path in ROOT.glob(f"bundles/*/configs/{name}.yaml"))
+BUNDLES = sorted(path.parents[1] for path in ROOT.glob("bundles/*/configs/metadata.json"))
 MONAI = "/anywhere/monai/bundle/__main__.py"
 
 
@@ -73,9 +73,13 @@ def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture[str]) -
     assert "ValueError: not ours" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
-def test_every_bundle_looks_at_the_command_line_first(config: Path) -> None:
-    assert yaml.safe_load(config.read_text(encoding="utf-8"))["initialize"][0] == "$check_command_line()"
+@pytest.mark.parametrize("files", [["train"], ["train", "evaluate"], ["inference"]], ids="+".join)
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda bundle: bundle.name)
+def test_every_bundle_looks_at_the_command_line_first(bundle: Path, files: list[str]) -> None:
+    merged: dict[str, list[str]] = {}
+    for name in files:
+        merged |= yaml.safe_load((bundle / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert merged["initialize"][0] == "$check_command_line()"
 
 
 @pytest.mark.parametrize(
