@@ -2,8 +2,9 @@ r"""From a real-valued map to numbered objects: modes of its values, components 
 
     inside   f > m1 / 2, halfway between background and the least value of an object                        (1)
     modes    mean shift of the values of each blob of (1) by itself (numerics/modes.py)                     (2)
-    objects  components of one blob and one mode that are somewhere three pixels thick;                     (3)
-             what is thinner goes to the object beside it: a blurred edge from 4 down to 0 passes through 2 and 3;
+    objects  components of one blob and one mode, and of f > core if a core is asked for, that are          (3)
+             somewhere three pixels thick; what is thinner or lower goes to the object beside it: a blurred edge from
+             4 down to 0 passes through 2 and 3, and a valley between two objects need not reach the background;
              where a whole blob is thin it is one object
     grown    by the border of `border` pixels which training took off                                       (4)
     kept     objects of `min_area` pixels or more, with their holes if these are wanted                     (5)
@@ -40,26 +41,35 @@ Grouping = Callable[[NDArray[np.floating]], NDArray[np.int32]]
 class ModeGrouping:
     """`group` of the only channel, as a `_target_` of configs.
 
-    border: DVISLoss's.
+    border: DVISLoss's, or less where a larger weight of objects has moved their edge outwards.
+    core: a value of f between that of a seam and that of an object; None: valleys above m1 / 2 part nothing.
     fill_holes: what one object encloses, and nothing else touches, becomes its own: the lumen of a gland.
     """
 
     bandwidth: float = 0.9
     min_area: int = 20
     border: int = 0
+    core: float | None = None
     fill_holes: bool = False
 
     def __call__(self, outputs: NDArray[np.floating]) -> NDArray[np.int32]:
         (f,) = outputs
-        objects = group(f, bandwidth=self.bandwidth, min_area=self.min_area, border=self.border)
+        objects = group(f, bandwidth=self.bandwidth, min_area=self.min_area, border=self.border, core=self.core)
         return filled(objects) if self.fill_holes else objects
 
 
-def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20, border: int = 0) -> NDArray[np.int32]:
+def group(
+    f: NDArray[np.floating],
+    *,
+    bandwidth: float = 0.9,
+    min_area: int = 20,
+    border: int = 0,
+    core: float | None = None,
+) -> NDArray[np.int32]:
     """Objects 1, 2 ... in the order of their first pixels, of a map (rows, columns); 0 beside them.
 
     bandwidth: of the mean shift; 0.9 parts what the training's margin of 1 has parted, 0.4 also what came less far.
-    min_area: pixels of the least object. ValueError: values that are not finite.
+    min_area: pixels of the least object. border, core: as above. ValueError: values that are not finite.
     """
     foreground = f > FOREGROUND_MARGIN / 2
     blobs, inside = label(foreground)[0], np.flatnonzero(foreground)
@@ -70,11 +80,13 @@ def group(f: NDArray[np.floating], *, bandwidth: float = 0.9, min_area: int = 20
         parts = np.zeros_like(blobs)
         parts.ravel()[inside] = own * (modes.max() + 1) + modes
         parts = components(parts)
-        own = parts.ravel()[inside]
+    if core is not None:
+        parts = components(np.where(f > core, parts, 0))
+    own = parts.ravel()[inside]
     thick = np.bincount(own, _thick(parts).ravel()[inside], int(own.max(initial=0)) + 1) > 0
-    if not thick[1:].all():
-        thin = np.where(thick, np.arange(len(thick), dtype=np.int32), 0)[own]
-        own = grown(thin, inside, f.shape)
+    kept = np.where(thick, np.arange(len(thick), dtype=np.int32), 0)[own]
+    if not kept.all():
+        own = grown(kept, inside, f.shape)
         own = np.where(own > 0, own, len(thick) + blobs.ravel()[inside])
     if border:
         objects = np.zeros(f.shape, np.int32)
