@@ -26,7 +26,8 @@ demo: setup  ## kidneys on two real scans, and a roughly drawn kidney refined: l
 test: setup  ## the tests
 	$(BIN)/python -m pytest
 
-# apt-get install dicom3tools chromium orthanc orthanc-dicomweb openssl. Minutes, an hour where the machine is busy: 50 batches are killed.
+# apt-get install dicom3tools chromium chromium-driver orthanc orthanc-dicomweb openssl
+# Minutes, an hour where the machine is busy: 50 batches are killed.
 test-clinical: setup  ## what needs dciodvfy, dcmqi, Orthanc, Chromium or Ray; its result in tests/clinical/RESULT.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[clinical]"
 	$(BIN)/python tests/clinical/result.py
@@ -75,6 +76,7 @@ bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torch
 	$(BIN)/python tests/benchmarks/bundle_road.py
 	$(BIN)/python tests/benchmarks/batch_road.py --cases $(CASES)
 	$(BIN)/python tests/benchmarks/clinical_io.py $(if $(RIVAL),--rival $(RIVAL))
+	$(BIN)/python tests/benchmarks/clinical_io_equal.py
 	$(BIN)/python tests/benchmarks/ode.py
 	$(BIN)/python tests/benchmarks/inverse_evolution.py
 	$(BIN)/python tests/benchmarks/soft_threshold.py
