@@ -27,10 +27,9 @@ here, not in the network: (1) has to see what is below 0, or a network that begi
 Not as in the paper: the two means of (2), for which it has one over all pairs. Where most objects lie alone, pairs of
 two are a few in a hundred, and the one mean has a trap, f = 2 on every object: a slope of f across neighbours costs
 more within them than it gains between them. (Seen on nuclei after two epochs, at w = 3; the authors' published code
-leaves pairs of little loss out of its mean.) Nor the floor b of (2), which is 0 there and m1 in `DVISLoss`: with b = 0
-two neighbours part by the lower of them falling towards background as readily as by the higher rising, against (1). (Of
-nuclei trained so, f was 1.8 to 2.2 on 45 of 100, above that on none, and below 1.2 on 46.) With b = m1 nothing that is
-still background is pushed, and no object is pushed below m1.
+leaves pairs of little loss out of its mean.) Nor a floor b of (2) above 0: with 0 two neighbours part by the lower of
+them falling towards background as readily as by the higher rising, against (1). (Of nuclei trained so, f was 1.8 to 2.2
+on 45 of 100, above that on none, and below 1.2 on 46.) With b = m1 no object is pushed below m1.
 """
 
 from __future__ import annotations
@@ -122,6 +121,14 @@ class UniformPairs:
 STRATIFIED = StratifiedPairs()  # the paper's
 
 
+@dataclass(frozen=True, kw_only=True)
+class Different:
+    """How pairs of two objects count in (2): weight is w, floor is b, from 0 on."""
+
+    weight: float = 1.0
+    floor: float = 0.0
+
+
 def inner(labels: Tensor, border: int) -> Tensor:
     """labels (B, 1, H, W) without what has another object or background within `border` pixels along each axis."""
     lowest, highest = _extremes(labels, labels, border)
@@ -192,7 +199,7 @@ class DVISLoss(nn.Module):
 
     f: (B, 1, H, W), real, no activation. labels: (B, 1, H, W), whole numbers of any type, one an object, 0 background.
     pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms.
-    different_weight: w of (2).  border: s in pixels; 0: none.
+    different: w and b of (2).  border: s in pixels; 0: none.
     pixel_weights: in (1), of objects' pixels and of those that see two objects, beside 1.
     ValueError: f and labels of two shapes.
     """
@@ -205,12 +212,12 @@ class DVISLoss(nn.Module):
         pair: float = 1.0,
         mumford_shah: float = 0.1,
         quantisation: float = 0.1,
-        different_weight: float = 1.0,
+        different: Different = Different(),
         border: int = 0,
         pixel_weights: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__()
-        self.pairs, self.different_weight = pairs, different_weight
+        self.pairs, self.different = pairs, different
         self.border, self.pixel_weights = border, pixel_weights
         self.weights = (binary, pair, mumford_shah, quantisation)
 
@@ -225,7 +232,7 @@ class DVISLoss(nn.Module):
         weights = 1 + (of_objects - 1) * (labels > 0) + (of_seams - 1) * at_seams
         terms = (
             binary_loss(f, labels, weights=weights),
-            pair_loss(f, labels, pairs=self.pairs, different_weight=self.different_weight, floor=FOREGROUND_MARGIN),
+            pair_loss(f, labels, pairs=self.pairs, different_weight=self.different.weight, floor=self.different.floor),
             mumford_shah_loss(f),
             quantisation_loss(f, labels),
         )

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.losses.dvis import (
     BalancedPairs,
+    Different,
     DVISLoss,
     StratifiedPairs,
     UniformPairs,
@@ -139,12 +140,15 @@ def test_within_an_object_the_floor_changes_nothing():
     assert given[0] == given[1] == pytest.approx(0.8 - 0.05)
 
 
-def test_no_term_pushes_an_object_towards_background_for_its_neighbours_sake():
+def test_with_a_floor_no_term_pushes_an_object_towards_background_for_its_neighbours_sake():
     """Two that touch, at 1.3 and 2: only the lower one is wrong, and it is told to rise."""
     labels = torch.zeros(1, 1, 6, 8)
     labels[..., 1:5, 1:4], labels[..., 1:5, 4:7] = 1, 2
     f = torch.where(labels == 1, 1.3, torch.where(labels == 2, 2.0, 0.0)).requires_grad_()
-    DVISLoss(pairs=StratifiedPairs(window=9, dilation=1), mumford_shah=0.0, quantisation=0.0)(f, labels).backward()
+    loss = DVISLoss(
+        pairs=StratifiedPairs(window=9, dilation=1), different=Different(floor=2.0), mumford_shah=0.0, quantisation=0.0
+    )
+    loss(f, labels).backward()
     assert (f.grad[labels == 1] < 0).all()
 
 
