@@ -35,7 +35,7 @@ BOX_ML = BOX_VOXELS * 2 * 2 * 5 / 1000
 class Threshold:
     """Stands in for a Segmenter: brighter than 100 is kidney; `behave` is called with the first letter of the case.
 
-    An initial mask is what it returns; its trajectory has one state.
+    An initial mask is what it returns; its trajectory ends where it begins.
     """
 
     name, version, weights_sha256 = "threshold", "1.0", "abc"
@@ -53,10 +53,11 @@ class Threshold:
         self.behave(chr(int(image.array[0, 0, 0]) - LETTER))
         bright = Volume((image.array > 100).astype(np.uint8), image.affine)
         given = prompt is not None and prompt.initial.array.any()
+        levels = Volume(np.stack([bright.array, bright.array], axis=-1) - np.float32(0.5), image.affine)
         return Segmentation(
             labels=prompt.initial if given else bright,
             names=self.names,
-            trajectory=Trajectory((1.0,), bright, (0, 0, 0)) if trajectory else None,
+            trajectory=Trajectory((0.0, 1.0), levels, (0, 0, 0), pixel_mm=1.0) if trajectory else None,
             flags=(EMPTY_INITIAL,) if prompt is not None and not given else (),
         )
 
@@ -363,6 +364,8 @@ def test_a_trajectory_is_drawn_if_asked_for_and_removed_with_a_failed_one(scans:
         drawn = Draw(trajectory=draw_trajectory)
         segment_folder(find_cases(scans), segmenter, out, Plan(overwrite=True), draw=drawn)
     assert {name for name in written(out) if "trajectory" in name} == {f"trajectory/{i}/kidney.gif" for i in "ac"}
+    doubt = {row["id"]: row["doubt"] for row in table(out)}
+    assert not doubt["b"] and float(doubt["a"]) > 0
 
 
 def test_a_trajectory_of_an_earlier_run_does_not_stand_beside_labels_of_this_one(scans: Path, out: Path) -> None:
