@@ -4,7 +4,7 @@
 
 DIR holds a folder for each dataset, made by `evoseg prepare NAME SOURCE -o DIR/NAME --size 128`. The table is written
 after each cell, so that it can be read while it is filled. Cells lie in --runs, one result.json each; tables share
-them. Two processes fill a table together if each is given its own --datasets.
+them. Two processes fill a table together if each is given its own --datasets or --networks.
 
     --estimate                CPU hours of the cells that are missing, and nothing else
     --set max_epochs=500      another protocol than train.yaml's: with its own --runs and --output
@@ -55,6 +55,8 @@ def main(arguments: list[str]) -> None:
         return
     if given.data is None:
         raise InputError(f"{given.table} needs --data: a folder of datasets, as `evoseg prepare` writes them")
+    if unknown := set(given.networks or ()) - set(table.shown):
+        raise InputError(f"--networks {', '.join(sorted(unknown))}: {given.table} has {', '.join(table.shown)}")
     runs = given.runs or Path("runs/tables") / given.table.resolve().parent.name
     lines = table.lines(given.data, runs)
     if not lines:
@@ -66,7 +68,8 @@ def main(arguments: list[str]) -> None:
     if table.kind in MEASURES:  # a seed of everything says more than all seeds of something
         cells.sort(key=lambda cell: (list(table.datasets).index(cell.dataset), cell.seed))
     for cell in cells:
-        if table.trains and (given.datasets is None or cell.dataset in given.datasets):
+        chosen = cell.dataset in (given.datasets or table.datasets) and cell.network in (given.networks or table.shown)
+        if table.trains and chosen:
             fresh = result(cell) is None
             train(cell)
             if fresh:
@@ -103,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, help="where the cells lie; runs/tables/PAPER")
     parser.add_argument("--output", type=Path, help="folder of the written table; results/ beside its description")
     parser.add_argument("--datasets", nargs="+", help="train the cells of these alone")
+    parser.add_argument("--networks", nargs="+", help="train the cells of these alone")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of train.yaml")
     parser.add_argument("--estimate", action="store_true", help="print the CPU hours that are missing, train nothing")
     return parser

@@ -76,6 +76,14 @@ def results(folder):
     return sorted((folder / "runs").rglob("result.json"))
 
 
+def test_networks_that_are_named_are_trained_alone(described):
+    text = fill(described, "--networks", "plain")
+    assert [path.parts[-4] for path in results(described)] == ["plain"]
+    assert "not run yet" in next(line for line in text.splitlines() if line.startswith("| second order"))
+    with pytest.raises(InputError, match="--networks plane: .* has second_order, plain"):
+        fill(described, "--networks", "plane")
+
+
 def test_a_table_is_filled_once_and_says_what_it_holds(described, monkeypatch):
     text = fill(described)
     assert len(results(described)) == 3  # two seeds of one network, one of the other
