@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pipeline.data import roots
 from pipeline.errors import CaseError, InputError
 from pipeline.evaluation.pairs import maps_by_id, read_map, with_empty_slices
 from pipeline.io.case_ids import IMAGE_ENDING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 class Initial:
     """What is typed about them. initial: files or folders; a case begins with the union of its masks in all of them."""
 
+    bundle: str
     initial: list[Path]
     initial_label: list[int] | None
     new_objects: bool
@@ -34,7 +36,8 @@ class Initial:
 
     def settings(self) -> dict[str, Any]:
         """What the results depend on, beside what lies in the files."""
-        return {**vars(self), "initial": [path.resolve() for path in self.initial]}
+        own = {name: value for name, value in vars(self).items() if name != "bundle"}  # the run names it by itself
+        return {**own, "initial": [path.resolve() for path in self.initial]}
 
     def pair(self, cases: Sequence[Case], inputs: Sequence[Path]) -> tuple[list[Case], Masks]:
         """The scans among the cases, without masks that lie among them, and the masks of the scans.
@@ -54,7 +57,8 @@ class Initial:
         scans = [case for case in cases if not any(case.files[0].resolve().is_relative_to(each) for each in among)]
         found = [maps_by_id(folder) for folder in self.initial]
         alone = len(scans) == 1
-        masks = Masks(self, {scan.id: [_belonging(scan, maps, alone=alone) for maps in found] for scan in scans})
+        own = tuple(roots.label_names(roots.metadata(roots.bundle(self.bundle))))
+        masks = Masks(self, own, {scan.id: [_belonging(scan, maps, alone=alone) for maps in found] for scan in scans})
         if not any(masks.files(scan) for scan in scans):
             where, scanned = ", ".join(map(str, self.initial)), _listed([scan.id for scan in scans])
             masked = _listed([name for maps in found for name in maps])
@@ -69,10 +73,12 @@ class Initial:
 class Masks:
     """inference.plan.Prompts: the initial contour of each case, read when its turn comes.
 
+    own: the bundle's labels: a mask that has no others needs no --initial-label.
     by_case: case id -> its mask in each --initial, None where there is none.
     """
 
     flags: Initial
+    own: tuple[int, ...]
     by_case: dict[str, list[Case | None]]
 
     def files(self, case: Case) -> tuple[Path, ...]:
@@ -87,7 +93,8 @@ class Masks:
         for folder, found in zip(self.flags.initial, self.by_case[case.id], strict=True):
             if found is None:
                 raise CaseError("MISSING_FILE", f"{folder} has no mask of {case.id}: add one, an empty one if need be")
-            masks.append(object_mask(_read(found, image), image, self.flags.initial_label or ()))
+            mask = _read(found, image)
+            masks.append(object_mask(mask, image, self.flags.initial_label or (), own=self.own))
         return Prompt(
             initial=Volume(reduce(np.logical_or, masks).astype(np.uint8), image.affine),
             new_objects=self.flags.new_objects,

@@ -67,8 +67,8 @@ class Objects:
         tables = tuple(path for path in (self.centers, self.volumes) if path)
         if not tables:
             return list(cases), None
-        content = roots.metadata(roots.bundle(self.bundle))["network_data_format"]["outputs"]["pred"]["channel_def"]
-        labels = {word: int(number) for number, name in content.items() if int(number) > 0 for word in (number, name)}
+        names = roots.label_names(roots.metadata(roots.bundle(self.bundle)))
+        labels = {word: number for number, name in names.items() for word in (str(number), name)}
         columns = {"centers": ("x", "y", "z"), "volumes": ("lo", "hi")}
         units = {"centers": CENTER_UNITS, "volumes": tuple(VOLUME_UNITS)}
         ids = {case.id for case in cases}

@@ -68,4 +68,4 @@ def refine(
     """
     flags = locals()
     own = {name: flags.pop(name) for name in ("initial", "initial_label", "new_objects", "keep_within_mm")}
-    run(job.Job(**flags), Initial(**own))
+    run(job.Job(**flags), Initial(bundle=bundle, **own))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,14 @@ def overlay(name_or_file: str | os.PathLike[str]) -> Path:
 def metadata(root: str | os.PathLike[str]) -> dict[str, Any]:
     """A bundle's configs/metadata.json; InputError when it is not a JSON object."""
     return read_json(Path(root) / "configs" / "metadata.json")
+
+
+def label_names(content: Mapping[str, Any]) -> dict[int, str]:
+    """Label value -> name of what a bundle delivers, from its metadata; the background is left out.
+
+    `label_def` of its output says them where labels are not the network's channels, else channel_def does.
+    KeyError: the metadata are not of evoseg's kind.
+    """
+    answer = content["network_data_format"]["outputs"]["pred"]
+    named = answer.get("label_def", answer["channel_def"])
+    return {int(value): name for value, name in named.items() if int(value) > 0}

@@ -30,7 +30,7 @@ def described(root: Path) -> dict[str, Any]:
     metadata = roots.metadata(root)
     formats = metadata["network_data_format"]
     image, answer = formats["inputs"]["image"], formats["outputs"]["pred"]
-    names = {int(k): v for k, v in answer["channel_def"].items() if int(k) > 0}
+    names = roots.label_names(metadata)
     field_of_view = image.get("field_of_view_mm")
     return {
         "name": root.name,
@@ -64,6 +64,7 @@ def built(root: Path, device: torch.device, weights: Sequence[Path] = ()) -> dic
         "inferer": parser.get_parsed_content("inferer"),
         "intensity": parser.get_parsed_content("intensity"),
         "prior": parser.get_parsed_content("prior") if "prior" in parser else ObjectPrior(),
+        "sides": parser.get_parsed_content("sides") if "sides" in parser else None,
         "licence": "" if weights else roots.licence(root),
         "weights_sha256": hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(),
     }

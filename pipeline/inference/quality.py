@@ -6,6 +6,7 @@ IMPLAUSIBLE_SIZE:<name>  no whole one of these is as small or as large, says the
 FRAGMENTS:<name>       it lies in more parts than it has, and the smaller ones are more than STRAY of it
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
+SIDE_UNSURE            a part lies near the plane between left and right, or across it
 EMPTY_INITIAL          there was no contour to refine: the result is the bundle's own
 GREY_PICTURE           a picture without colours for a bundle that was trained on colours
 COLOURED_PICTURE       a picture with true colours for a bundle of grey pictures, which sees its luminance

@@ -17,7 +17,7 @@ the contour of one kidney does not find the other one. Parts are connected by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -51,8 +51,11 @@ class Evolution(Protocol):
 Start = Callable[[range, Tensor], tuple[Tensor, Tensor]]
 
 
-def object_mask(initial: Volume, image: Volume, labels: Sequence[int] = ()) -> NDArray[np.bool_]:
-    """The object of an initial label map, on the image's grid: its only label, or all of `labels`.
+def object_mask(
+    initial: Volume, image: Volume, labels: Sequence[int] = (), *, own: Collection[int] = ()
+) -> NDArray[np.bool_]:
+    """The object of an initial label map, on the image's grid: its only label, all of `labels`, or several of `own`,
+    the labels of the bundle itself.
 
     CaseError: GRID_MISMATCH (axes in another order or direction are none); BAD_LABELS for several labels of which none
     was chosen, for values that are no labels, or a map that is full.
@@ -68,7 +71,7 @@ def object_mask(initial: Volume, image: Volume, labels: Sequence[int] = ()) -> N
     except ValueError as error:
         raise CaseError("BAD_LABELS", f"the initial mask: {error}") from error
     found = (np.flatnonzero(label_counts(array)[1:]) + 1).tolist()
-    if len(found) > 1 and not labels:
+    if len(found) > 1 and not labels and not set(found) <= set(own):
         raise CaseError(
             "BAD_LABELS",
             f"the initial mask has the labels {', '.join(map(str, found[:10]))}: say which of them are the object, for "

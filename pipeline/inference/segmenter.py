@@ -24,6 +24,7 @@ from pipeline.inference.quality import column_word
 from pipeline.inference.refine import Evolution, evolve, from_mask, from_regressor, object_mask, strangers
 from pipeline.inference.roads import Intensity, Road
 from pipeline.inference.segmentation import Prompt, Segmentation
+from pipeline.inference.sides import Sides
 from pipeline.inference.slabs import AxialSlabs
 from pipeline.inference.slices import AxialSliceInferer
 from pipeline.inference.trajectory import Recorder
@@ -45,6 +46,7 @@ class Segmenter:
 
     intensity: the bundle's dictionary transform of {"image": tensor}, the same as in training.
     prior: what holds for whole objects on the image's own grid, whether asked for or not.
+    sides: what tells the left one of a pair from the right one, where the network finds both as one label.
     channels: of the image that the network takes. names: label value -> name; segments: -> its codes and colour.
     field_of_view_mm: in-plane width of the scans that training covered, None if it does not matter.
     mirror_axes: spatial axes along which the network takes mirrored images for images of its kind.
@@ -69,6 +71,7 @@ class Segmenter:
     mirror_axes: tuple[int, ...]
     gives: str
     prior: ObjectPrior = field(default_factory=ObjectPrior)
+    sides: Sides | None = None
     tta: bool = False
     probabilities: bool = False
     licence: str = ""
@@ -183,6 +186,8 @@ class Segmenter:
             image = Volume(with_channels(values, self.channels), image.affine)
         if isinstance(self.inferer, InstanceInferer):
             return self._numbered(image, self.inferer, prompt)
+        if self.sides and (prompt.centers or prompt.volumes):
+            raise CaseError("BAD_OBJECT", f"{self.name} finds both sides as one object: leave out centres and volumes")
         shaped = bool(prompt.centers or prompt.volumes or self.prior.star_shaped)
         parts = self.inferer.parts(
             image,
@@ -196,7 +201,8 @@ class Segmenter:
             chances = Volume(np.zeros((*image.spatial_shape, len(self.names)), np.uint16, order="F"), image.affine)
             parts = probabilities_beside(parts, chances.array)
         if not shaped:
-            return Segmentation(label_volume(image, parts), self.names, flags=flags, probabilities=chances)
+            labels = label_volume(image, parts)
+            return Segmentation(labels, self.names, flags=flags + self._sided(image, labels), probabilities=chances)
         found = self.prior(whole_logits(image, parts), prompt.centers, prompt.volumes)
         return Segmentation(
             labels=Volume(found.labels.numpy(), image.affine),
@@ -225,7 +231,7 @@ class Segmenter:
             raise CaseError("BAD_OBJECT", "a contour that evolves keeps no centre or volume: leave out one of them")
         slabs = AxialSlabs(image, intensity=self.intensity, inferer=self.inferer, device=self.device)
         initial = prompt.initial if prompt else None
-        mask = object_mask(initial, image, prompt.initial_labels) if prompt and initial else None
+        mask = object_mask(initial, image, prompt.initial_labels, own=self.names) if prompt and initial else None
         given = mask is not None and bool(mask.any())
         start = (
             from_mask(mask, evolution, slabs)
@@ -243,8 +249,11 @@ class Segmenter:
             labels=labels,
             names=self.names,
             trajectory=recorder.trajectory(image, taken_out) if recorder else None,
-            flags=(EMPTY_INITIAL,) if mask is not None and not given else (),
+            flags=((EMPTY_INITIAL,) if mask is not None and not given else ()) + self._sided(image, labels),
         )
+
+    def _sided(self, image: Volume, labels: Volume) -> tuple[str, ...]:
+        return self.sides(image, labels) if self.sides else ()
 
 
 def _keep_within_px(prompt: Prompt, pixel_mm: float) -> float:

@@ -1,15 +1,16 @@
-r"""The second stage: candidates of two bandwidths, each scored by a head, of those that overlap the best kept.
+r"""The second stage: candidates of several groupings, each scored by a head, of those that overlap the best kept.
 
-    candidates  objects of the map at every bandwidth; equal ones once                                      (1)
+    candidates  objects of the map by every grouping (grouping.py); equal ones once                         (1)
     kept        by falling score (networks/instance_head.py): those of `least_score` or more of which no    (2)
                 kept one covers more than half, nor lies by more than half within them
 
-The wide bandwidth parts what the map holds apart clearly, the narrow one also what it does not: where they differ, a
-candidate and its parts overlap, and (2) decides. A network here is a VerifiedInstanceNet: its outputs are f and the
+The wide bandwidth parts what the map holds apart clearly, the narrow one also what it does not; a border moves edges
+outwards. Where they differ, a candidate and its parts or its likes overlap, and (2) decides. A network here is a VerifiedInstanceNet: its outputs are f and the
 features that the head looks at.
 
 Reference: Yuan, Chen, Li (NeurIPS 2020), section 4. Not from the paper: (2)'s half, and the head's targets: an object
-is what has an IoU above 1/2 with one of the reference; IoU is learned by Huber's loss, as there.
+is what has an IoU above 1/2 with one of the reference; IoU is learned by Huber's loss, as there. The paper has two
+bandwidths and no other groupings.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from scipy.ndimage import find_objects
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.inference.grouping import filled, group
+from pipeline.inference.grouping import ModeGrouping
 from pipeline.metrics.instances import object_pairs
 from pipeline.networks.instance_head import Candidates, InstanceHead
 
-BANDWIDTHS = (0.9, 0.4)
+BANDWIDTHS = (ModeGrouping(bandwidth=0.9), ModeGrouping(bandwidth=0.4))
 OBJECT = 0.5  # IoU above which a candidate is an object
 OVERLAP = 0.5  # share of the smaller of two candidates above which they exclude each other
 AT_ONCE = 256  # candidates that the head looks at together
@@ -36,16 +37,13 @@ AT_ONCE = 256  # candidates that the head looks at together
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateGrouping:
-    """How candidates (1) are made of f (rows, columns); the fields are those of `grouping.ModeGrouping`."""
+    """How candidates (1) are made of f (rows, columns)."""
 
-    bandwidths: Sequence[float] = BANDWIDTHS
-    min_area: int = 20
-    fill_holes: bool = False
+    groupings: Sequence[ModeGrouping] = BANDWIDTHS
 
     def __call__(self, f: NDArray[np.floating]) -> Candidates:
         """Candidates on the CPU."""
-        maps = [group(f, bandwidth=bandwidth, min_area=self.min_area) for bandwidth in self.bandwidths]
-        return pooled([filled(each) for each in maps] if self.fill_holes else maps)
+        return pooled([grouping(f[None]) for grouping in self.groupings])
 
 
 class VerifiedGrouping:

@@ -68,7 +68,9 @@ def segments_of(names: Mapping[int, str], described: Mapping[str, Any]) -> dict[
     InputError: a label without a name, an unknown key, no code, no colour, no such numbers.
     """
     if strangers := set(described) - {str(label) for label in names}:
-        raise InputError(f"metadata.json: segments describes {sorted(strangers)}, which channel_def does not name")
+        raise InputError(
+            f"metadata.json: segments describes {sorted(strangers)}, which label_def or channel_def does not name"
+        )
     return {label: _segment(label, name, described.get(str(label), {})) for label, name in names.items()}
 
 

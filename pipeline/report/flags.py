@@ -9,6 +9,7 @@ FLAGS = {
     "FRAGMENTS": "the label lies in more parts than it has in a patient",
     "FIELD_OF_VIEW": "the scan is wider or narrower than those that the bundle was trained on",
     "FEW_SLICES": "an excerpt or a localizer",
+    "SIDE_UNSURE": "a part lies near the plane between the body's left and right, or across it",
     "EMPTY_INITIAL": "there was no contour to refine: the result is the bundle's own",
     "GREY_PICTURE": "a picture without colours for a bundle that was trained on colours",
     "COLOURED_PICTURE": "a picture with colours for a bundle of grey pictures, which sees its luminance",

@@ -91,7 +91,7 @@ def kits19(bundle: str, folder: Path) -> None:
     empty, slices = Overlap(0, 0, 0), 0
     totals = {name: defaultdict(lambda: empty) for name in ("kidney", "kidney and tumour")}
     for patient, image, labels in kits19_slices(folder):
-        mask = segmenter(image).labels.array
+        mask = segmenter(image).labels.array > 0
         for name, reference in (("kidney", labels == 1), ("kidney and tumour", labels > 0)):
             totals[name][patient] += counts(mask, reference)
         slices += 1
@@ -120,9 +120,9 @@ def uncertainty(bundle: str, folder: Path) -> None:
             continue
         box = tuple(slice(c, c + n) for c, n in zip(moved.corner, moved.levels.spatial_shape, strict=True))
         wrong = (found.labels.array > 0)[box] != (labels == 1)[box]
-        iou = counts(found.labels.array, labels == 1).iou
+        iou = counts(found.labels.array > 0, labels == 1).iou
         told = auroc(moved.uncertainty.array[wrong], moved.uncertainty.array[~wrong])
-        rows[patient].append((1 - iou, moved.doubt, -float(found.labels.array.sum()), told))
+        rows[patient].append((1 - iou, moved.doubt, -float(np.count_nonzero(found.labels.array)), told))
     patients = [np.array(each) for each in rows.values()]
     drawn = np.random.default_rng(SEED).integers(0, len(patients), (RESAMPLES, len(patients)))
     for column, name in ((1, "doubt"), (2, "a small area")):

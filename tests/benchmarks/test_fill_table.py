@@ -80,7 +80,7 @@ def test_networks_that_are_named_are_trained_alone(described):
     text = fill(described, "--networks", "plain")
     assert [path.parts[-4] for path in results(described)] == ["plain"]
     assert "not run yet" in next(line for line in text.splitlines() if line.startswith("| second order"))
-    with pytest.raises(InputError, match="--networks plane: .* has second_order, plain"):
+    with pytest.raises(InputError, match=r"--networks plane: .* has second_order, plain"):
         fill(described, "--networks", "plane")
 
 

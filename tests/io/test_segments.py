@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data.roots import label_names
 from pipeline.errors import InputError
 from pipeline.io.segments import TISSUE, Authorship, segments_of
 
@@ -53,7 +54,5 @@ def test_a_mistake_is_told_with_its_place(described, sentence):
 @pytest.mark.parametrize("path", sorted(BUNDLES.glob("*/configs/metadata.json")), ids=lambda path: path.parents[1].name)
 def test_every_bundle_describes_its_labels_well(path):
     metadata = json.loads(path.read_text(encoding="utf-8"))
-    named = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    names = {int(label): name for label, name in named.items() if int(label) > 0}
-    for segment in segments_of(names, metadata.get("segments", {})).values():
+    for segment in segments_of(label_names(metadata), metadata.get("segments", {})).values():
         assert segment.type.scheme == "SCT" and segment.type.value.isdigit()
