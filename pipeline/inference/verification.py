@@ -5,8 +5,8 @@ r"""The second stage: candidates of several groupings, each scored by a head, of
                 kept one covers more than half, nor lies by more than half within them
 
 The wide bandwidth parts what the map holds apart clearly, the narrow one also what it does not; a border moves edges
-outwards. Where they differ, a candidate and its parts or its likes overlap, and (2) decides. A network here is a VerifiedInstanceNet: its outputs are f and the
-features that the head looks at.
+outwards. Where they differ, a candidate and its parts or its likes overlap, and (2) decides. A network here is a
+VerifiedInstanceNet: its outputs are f and the features that the head looks at.
 
 Reference: Yuan, Chen, Li (NeurIPS 2020), section 4. Not from the paper: (2)'s half, and the head's targets: an object
 is what has an IoU above 1/2 with one of the reference; IoU is learned by Huber's loss, as there. The paper has two

@@ -22,8 +22,8 @@ from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.networks.continuous_unet import cropped
 from pipeline.networks.instance_net import InstanceNet
+from pipeline.networks.recorded import Recorded
 
 SAMPLES = 2  # along each axis of a bin
 NORM = ("GROUP", {"num_groups": 1})  # a candidate's score depends on no other's, and what is dark stays dark
@@ -116,7 +116,7 @@ class InstanceHead(nn.Module):
         return self.alpha * overlap + (1 - self.alpha) * classified
 
 
-class VerifiedInstanceNet(nn.Module):
+class VerifiedInstanceNet(Recorded):
     """A map network, frozen, and a head: image (B, C, H, W) -> (B, 1 + filters + C, H, W), f and the head's features.
 
     The features are what the network's last layer sees, and the image: fixed maps, which tile as f does. The head
@@ -125,6 +125,7 @@ class VerifiedInstanceNet(nn.Module):
 
     def __init__(self, *, network: InstanceNet, head: InstanceHead) -> None:
         super().__init__()
+        self.example_shape = network.example_shape
         self.network, self.head = network.requires_grad_(False), head
 
     def train(self, mode: bool = True) -> VerifiedInstanceNet:
@@ -132,12 +133,6 @@ class VerifiedInstanceNet(nn.Module):
         self.network.eval()  # its norms keep what they have learned
         return self
 
-    @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
-        seen: list[Tensor] = []
-        listening = self.network.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
-            f = self.network(image)
-        finally:
-            listening.remove()
-        return torch.cat([f, cropped(seen[0], image), image.to(f)], dim=1)
+        features = self.network.features(image)
+        return torch.cat([self.network.head(features), features, image.to(features)], dim=1)

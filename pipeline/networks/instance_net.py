@@ -90,17 +90,20 @@ class InstanceNet(Recorded):
         return self
 
     def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.features(image))
+
+    def features(self, image: Tensor) -> Tensor:
+        """z_0 of (2), (B, filters[0], H, W): what f is a linear map of."""
         whole = padded(image, self.encoder.stride)
         features = [whole, *self.encoder(whole)]
-        z = None
+        coarser: list[Tensor] = []  # z of the level before: the coarsest has none
         for level in reversed(range(len(features))):
             parts = [self.skips[level](features[level])]
-            if z is not None:
-                parts.append(F.interpolate(z, scale_factor=2, mode="bilinear"))
+            parts += [F.interpolate(z, scale_factor=2, mode="bilinear") for z in coarser]
             if self.position_period is not None:
                 parts.append(_positions(parts[0], stride=2**level, period=self.position_period))
-            z = self.merges[level](torch.cat(parts, dim=1))
-        return cropped(self.head(z), image)
+            coarser = [self.merges[level](torch.cat(parts, dim=1))]
+        return cropped(coarser[0], image)
 
 
 def _positions(like: Tensor, *, stride: int, period: int) -> Tensor:

@@ -73,3 +73,5 @@ def test_the_first_output_is_the_map_and_only_the_head_learns() -> None:
     torch.testing.assert_close(outputs[:, :1], network(image))
     torch.testing.assert_close(network.head(outputs[:, 1:5]), outputs[:, :1])
     torch.testing.assert_close(outputs[:, 5:], image)
+    assert not outputs.requires_grad
+    torch.testing.assert_close(torch.jit.script(whole.eval())(image), whole(image))
