@@ -1,17 +1,20 @@
 r"""From a real-valued map to numbered objects: modes of its values, components of their places.
 
-    inside   f > m1 / 2, halfway between background and the least value of an object                        (1)
+    inside   f > `inside`, m1 / 2 by itself: halfway between background and the least value of an object    (1)
     modes    mean shift of the values of each blob of (1) by itself (numerics/modes.py)                     (2)
-    objects  components of one blob and one mode, and of f > core if a core is asked for, that are          (3)
-             somewhere three pixels thick; what is thinner or lower goes to the object beside it: a blurred edge from
-             4 down to 0 passes through 2 and 3, and a valley between two objects need not reach the background;
-             where a whole blob is thin it is one object
+    objects  components of one blob and one mode that are somewhere three pixels thick; what is thinner     (3)
+             goes to the object beside it: a blurred edge from 4 down to 0 passes through 2 and 3; where a whole blob
+             is thin it is one object
     grown    by the border of `border` pixels which training took off                                       (4)
     kept     objects of `min_area` pixels or more, with their holes if these are wanted                     (5)
 
 Blobs are grouped each by itself, so that an object does not depend on what lies elsewhere in the image, and a value may
 serve two objects that do not touch: a map holds apart as many as it likes, if neighbours differ. Neighbours are the
 four pixels beside, above and below.
+
+Where training took a border off, f falls between two that touch, but a network trained briefly does not let it fall to
+the background. An `inside` near m1 then parts them at their valley and leaves out what f is unsure of; the border that
+is given back is the slope that it cut off.
 """
 
 from __future__ import annotations
@@ -42,19 +45,18 @@ class ModeGrouping:
     """`group` of the only channel, as a `_target_` of configs.
 
     border: DVISLoss's, or less where a larger weight of objects has moved their edge outwards.
-    core: a value of f between that of a seam and that of an object; None: valleys above m1 / 2 part nothing.
     fill_holes: what one object encloses, and nothing else touches, becomes its own: the lumen of a gland.
     """
 
     bandwidth: float = 0.9
     min_area: int = 20
     border: int = 0
-    core: float | None = None
+    inside: float = FOREGROUND_MARGIN / 2
     fill_holes: bool = False
 
     def __call__(self, outputs: NDArray[np.floating]) -> NDArray[np.int32]:
         (f,) = outputs
-        objects = group(f, bandwidth=self.bandwidth, min_area=self.min_area, border=self.border, core=self.core)
+        objects = group(f, bandwidth=self.bandwidth, min_area=self.min_area, border=self.border, inside=self.inside)
         return filled(objects) if self.fill_holes else objects
 
 
@@ -64,37 +66,35 @@ def group(
     bandwidth: float = 0.9,
     min_area: int = 20,
     border: int = 0,
-    core: float | None = None,
+    inside: float = FOREGROUND_MARGIN / 2,
 ) -> NDArray[np.int32]:
     """Objects 1, 2 ... in the order of their first pixels, of a map (rows, columns); 0 beside them.
 
     bandwidth: of the mean shift; 0.9 parts what the training's margin of 1 has parted, 0.4 also what came less far.
-    min_area: pixels of the least object. border, core: as above. ValueError: values that are not finite.
+    min_area: pixels of the least object. border, inside: as above. ValueError: values that are not finite.
     """
-    foreground = f > FOREGROUND_MARGIN / 2
-    blobs, inside = label(foreground)[0], np.flatnonzero(foreground)
-    own = blobs.ravel()[inside]
-    modes = mean_shift(f.ravel()[inside], own - 1, bandwidth=bandwidth)
+    foreground = f > inside
+    blobs, places = label(foreground)[0], np.flatnonzero(foreground)
+    own = blobs.ravel()[places]
+    modes = mean_shift(f.ravel()[places], own - 1, bandwidth=bandwidth)
     parts = blobs
     if modes.any():
         parts = np.zeros_like(blobs)
-        parts.ravel()[inside] = own * (modes.max() + 1) + modes
+        parts.ravel()[places] = own * (modes.max() + 1) + modes
         parts = components(parts)
-    if core is not None:
-        parts = components(np.where(f > core, parts, 0))
-    own = parts.ravel()[inside]
-    thick = np.bincount(own, _thick(parts).ravel()[inside], int(own.max(initial=0)) + 1) > 0
+    own = parts.ravel()[places]
+    thick = np.bincount(own, _thick(parts).ravel()[places], int(own.max(initial=0)) + 1) > 0
     kept = np.where(thick, np.arange(len(thick), dtype=np.int32), 0)[own]
     if not kept.all():
-        own = grown(kept, inside, f.shape)
-        own = np.where(own > 0, own, len(thick) + blobs.ravel()[inside])
+        own = grown(kept, places, f.shape)
+        own = np.where(own > 0, own, len(thick) + blobs.ravel()[places])
     if border:
         objects = np.zeros(f.shape, np.int32)
-        objects.ravel()[inside] = own
-        inside = np.flatnonzero(maximum_filter(foreground, 2 * border + 1))
-        own = grown(objects.ravel()[inside], inside, f.shape)
+        objects.ravel()[places] = own
+        places = np.flatnonzero(maximum_filter(foreground, 2 * border + 1))
+        own = grown(objects.ravel()[places], places, f.shape)
     objects = np.zeros(f.shape, np.int32)
-    objects.ravel()[inside] = _numbered(own, min_area)
+    objects.ravel()[places] = _numbered(own, min_area)
     return objects
 
 

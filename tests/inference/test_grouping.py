@@ -56,24 +56,25 @@ def test_a_blob_that_is_thin_all_over_is_one_object():
     np.testing.assert_array_equal(np.bincount(group(f, min_area=4).ravel())[1:], [2 * 13, 3 * 5])
 
 
-def test_a_valley_that_does_not_reach_the_background_parts_two_objects_if_a_core_is_asked_for():
-    """Two squares of one value, and between them two columns at 1.6 of which each square gets its own."""
+def test_a_valley_that_does_not_reach_the_background_parts_two_objects_below_a_high_inside():
+    """Two squares of one value, and between them two columns at 1.6: the slopes of a border that was taken off."""
     objects = np.zeros((20, 30), np.int32)
     objects[4:14, 3:13], objects[4:14, 13:23] = 1, 2
     f = np.where(objects > 0, 2.0, -0.5).astype(np.float32)
     f[4:14, 12:14] = 1.6
     np.testing.assert_array_equal(group(f), objects > 0)
-    np.testing.assert_array_equal(group(f, core=1.75), objects)
-    np.testing.assert_array_equal(group(f, core=1.5), objects > 0)
+    parted = np.where(f == 2, objects, 0)
+    np.testing.assert_array_equal(group(f, inside=1.75), parted)
+    found = group(f, inside=1.75, border=1)
+    np.testing.assert_array_equal(found[4:14, 3:23], objects[4:14, 3:23])  # each square has its own column again
+    np.testing.assert_array_equal(group(f, inside=1.5), objects > 0)
 
 
-def test_what_lies_all_below_the_core_is_one_object_a_blob():
+def test_what_lies_all_below_inside_is_no_object():
     f = np.full((20, 30), -0.5, np.float32)
-    f[2:8, 2:8], f[12:18, 2:8] = 1.3, 1.4
-    f[12:18, 12:18] = 2.0
-    f[14, 14] = 1.2  # a pit, that parts nothing
-    found = group(f, core=1.75)
-    np.testing.assert_array_equal(np.bincount(found.ravel())[1:], [36, 36, 36])
+    f[2:8, 2:8], f[12:18, 12:18] = 1.4, 2.0
+    assert group(f).max() == 2
+    np.testing.assert_array_equal(group(f, inside=1.75), f == 2)
 
 
 def test_small_objects_go_and_a_map_without_any_gives_none():

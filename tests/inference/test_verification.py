@@ -90,11 +90,11 @@ def test_maps_without_a_candidate_have_no_loss_and_no_object() -> None:
 
 
 def test_candidates_are_the_objects_of_every_grouping() -> None:
-    """A valley of 1.5 between two squares: one object by modes of 0.9, two by a core; a border of one adds two more."""
+    """A valley of 1.5 between two squares: one object, two above 1.8, and two more with a border given back."""
     f = np.zeros((12, 21), np.float32)
     f[3:9, 2:9] = f[3:9, 11:18] = 2
     f[3:9, 9:11] = 1.5
-    whole, parted, wide = ModeGrouping(), ModeGrouping(core=1.8), ModeGrouping(core=1.8, border=1)
+    whole, parted, wide = ModeGrouping(), ModeGrouping(inside=1.8), ModeGrouping(inside=1.8, border=1)
     found = CandidateGrouping(groupings=[whole, parted, wide])(f)
     assert found.map.tolist() == [0, 1, 1, 2, 2]
     assert found.boxes[0].tolist() == [3, 2, 9, 18] and found.boxes[3].tolist()[:2] == [2, 1]
