@@ -13,7 +13,7 @@ As in the paper: seven layers. Not from the paper, which is silent: their widths
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -117,16 +117,25 @@ class InstanceHead(nn.Module):
 
 
 class VerifiedInstanceNet(Recorded):
-    """A map network, frozen, and a head: image (B, C, H, W) -> (B, 1 + filters + C, H, W), f and the head's features.
+    """A map network and a head: image (B, C, H, W) -> (B, 1 + filters + C, H, W), f and the head's features.
 
     The features are what the network's last layer sees, and the image: fixed maps, which tile as f does. The head
-    itself runs on candidates, where these are known: inference/verification.py.
+    itself runs on candidates, where these are known: inference/verification.py. The map network is trained by itself,
+    before, and learns nothing here.
     """
 
     def __init__(self, *, network: InstanceNet, head: InstanceHead) -> None:
         super().__init__()
         self.example_shape = network.example_shape
-        self.network, self.head = network.requires_grad_(False), head
+        self.network, self.head = network, head
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> VerifiedInstanceNet:
+        """Load trained weights: of both, or of a map network or its rival alone, as `InstanceNet.start_from` does."""
+        if any(name.startswith("network.") for name in weights):
+            self.load_state_dict(weights)
+        else:
+            self.network.start_from(weights)
+        return self
 
     def train(self, mode: bool = True) -> VerifiedInstanceNet:
         super().train(mode)
@@ -134,5 +143,6 @@ class VerifiedInstanceNet(Recorded):
         return self
 
     def forward(self, image: Tensor) -> Tensor:
-        features = self.network.features(image)
-        return torch.cat([self.network.head(features), features, image.to(features)], dim=1)
+        with torch.no_grad():
+            features = self.network.features(image)
+            return torch.cat([self.network.head(features), features, image.to(features)], dim=1)

@@ -1,11 +1,11 @@
 """What the second stage of deep variational instance segmentation costs, and how many candidates it sees and keeps.
 
-    python tests/benchmarks/second_stage.py --data DIR --weights runs/tables/dvis/second_stage/model.pt [--size 512]
+    python tests/benchmarks/second_stage.py --data DIR [--weights MODEL] [--size 512]
 
-The paper's tables 5 and 6. DIR is made by `evoseg prepare dsb2018`; weights hold map network and head, from
-configs/tables/dvis/second_stage.yaml. Multiply-adds are those of convolutions and matrix products (two operations
-each); those of the head are for the mean number of candidates. Grouping multiplies next to nothing: its CPU seconds are
-in tests/benchmarks/grouping.py.
+The paper's tables 5 and 6. DIR is made by `evoseg prepare dsb2018`; MODEL holds map network and head, and is the
+bundle's if none is named. Multiply-adds are those of convolutions and matrix products (two operations each); those of
+the head are for the mean number of candidates. Grouping multiplies next to nothing: its CPU seconds are in
+tests/benchmarks/grouping.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.inference.verification import pooled, scored, suppressed
 from pipeline.networks.cost import cost
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ("bundles/dvis_nuclei_segmentation/configs/train.yaml", "configs/tables/dvis/second_stage.yaml")
+CONFIG = "bundles/dvis_nuclei_segmentation/configs/train.yaml"
 
 
 def write(line: str) -> None:
@@ -36,10 +36,10 @@ def write(line: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=ROOT / "bundles/dvis_nuclei_segmentation/models/model.pt")
     parser.add_argument("--size", type=int, default=512, help="pixels a side for the network's multiply-adds")
     given = parser.parse_args()
-    config = ConfigParser.load_config_files([str(ROOT / path) for path in CONFIGS])
+    config = ConfigParser.load_config_file(str(ROOT / CONFIG))
     bundle = ConfigParser(config | {"dataset_dir": given.data, "initialize": []})
     bundle["validate::dataset::data"] = "$cases(@dataset_dir, 'test', fold=@fold)"
     network, candidates = (bundle.get_parsed_content(name) for name in ("network_def", "candidates"))

@@ -66,12 +66,18 @@ def test_the_first_output_is_the_map_and_only_the_head_learns() -> None:
     torch.manual_seed(0)
     network = InstanceNet(filters=(4, 6, 8))
     whole = VerifiedInstanceNet(network=network, head=InstanceHead(in_channels=1 + 4 + 3, filters=(8, 8, 8))).train()
-    assert not network.training and not any(p.requires_grad for p in network.parameters()) and whole.head.training
+    assert not network.training and whole.head.training
     image = torch.randn(2, 3, 21, 30)
     outputs = whole(image)
     assert outputs.shape == (2, 8, 21, 30)
     torch.testing.assert_close(outputs[:, :1], network(image))
     torch.testing.assert_close(network.head(outputs[:, 1:5]), outputs[:, :1])
     torch.testing.assert_close(outputs[:, 5:], image)
-    assert not outputs.requires_grad
+    assert not outputs.requires_grad  # the map network learns nothing
+    other = VerifiedInstanceNet(
+        network=InstanceNet(filters=(4, 6, 8)), head=InstanceHead(in_channels=8, filters=(8, 8, 8))
+    )
+    for weights in (network.state_dict(), whole.state_dict()):  # of the map alone, of both
+        torch.testing.assert_close(other.start_from(weights).eval()(image), whole(image))
+    torch.testing.assert_close(other.head.last.weight, whole.head.last.weight)
     torch.testing.assert_close(torch.jit.script(whole.eval())(image), whole(image))

@@ -35,8 +35,8 @@ def instance_scores(cell: Cell, condition: Mapping[str, Any]) -> dict[str, Any]:
     """Scores of each test picture, null where there is none. condition: fields of the cell's grouping."""
     parser = cell.parser()
     for key, value in condition.items():
-        parser[f"grouping::{key}"] = value
-    network, grouping = parser.get_parsed_content("network_def").eval(), parser.get_parsed_content("grouping")
+        parser[f"map_grouping::{key}"] = value
+    network, grouping = parser.get_parsed_content("network").eval(), parser.get_parsed_content("map_grouping")
     network.load_state_dict(torch.load(cell.folder / "model.pt", map_location="cpu", weights_only=True))
     chosen = {"fold": cell.config["fold"], "classes": cell.config["classes"]}
     listed = cases(cell.config["dataset_dir"], "test", **chosen)
