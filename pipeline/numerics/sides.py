@@ -30,15 +30,14 @@ def left_and_right(
     body = np.zeros(len(mask))
     for k in slices:  # one after the other: a mask of the whole body would hold memory
         body += (image[:, :, k] > body_above).sum(axis=1)
-    columns = np.arange(len(mask))
-    plane = float(np.average(columns, weights=body if body.any() else None))
+    plane = float(np.average(np.arange(len(mask)), weights=body if body.any() else None))
     held = slice(slices[0], slices[-1] + 1)
-    parts, count = ndimage.label(mask[:, :, held])
-    beyond = np.broadcast_to((columns > plane)[:, None, None], parts.shape)
-    share = np.bincount(parts.ravel(), beyond.ravel(), count + 1) / np.bincount(parts.ravel(), minlength=count + 1)
+    places = np.nonzero(mask[:, :, held])
+    numbers, count = ndimage.label(mask[:, :, held])
+    part, beyond = numbers[places] - 1, places[0] > plane
+    share = np.bincount(part, beyond, count) / np.bincount(part, minlength=count)  # of each part, on the right
     cut = (share > FAIR_SHARE) & (share < 1 - FAIR_SHARE)
-    right = np.where(cut[parts], beyond, (share > 0.5)[parts])
-    sided[:, :, held] = np.where(parts > 0, np.where(right, RIGHT, LEFT), 0)
-    crossing = ((share > 0) & (share < 1))[1:].any()
-    reached = columns[mask.any(axis=(1, 2))]
-    return sided, 0.0 if crossing else float(np.abs(reached - plane).min())
+    right = np.where(cut[part], beyond, (share > 0.5)[part])
+    sided[:, :, held][places] = np.where(right, RIGHT, LEFT)
+    crossing = ((share > 0) & (share < 1)).any()
+    return sided, 0.0 if crossing else float(np.abs(places[0] - plane).min())

@@ -236,6 +236,16 @@ def test_left_and_right_kidney_of_a_result_are_refined_together(untrained: Path,
     np.testing.assert_array_equal(labels(again), labels(first))
 
 
+def test_a_volume_for_one_of_two_sides_is_refused_with_the_way_out(
+    untrained: Path, scans: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "volumes.csv").write_text("case,label,lo,hi,unit\na_ct,left kidney,1,2,ml\n")
+    words = ["segment", str(scans), "-o", str(tmp_path / "out"), "--volumes", str(tmp_path / "volumes.csv")]
+    result = CliRunner().invoke(app, [*words, "--bundle", str(untrained), "--device", "cpu"])
+    assert result.exit_code == 1
+    assert {name: row["code"] for name, row in table(tmp_path / "out").items()} == {"a_ct": "BAD_OBJECT", "sub/b": ""}
+
+
 def test_several_masks_of_a_scan_are_united(untrained: Path, scans: Path, tmp_path: Path, out: Path) -> None:
     left, right = ragged(), ragged()[::-1]
     assert ((left > 0) != (right > 0)).any()
