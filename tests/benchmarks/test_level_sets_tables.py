@@ -18,9 +18,10 @@ TABLES = HERE.parents[1] / "configs" / "tables" / "level_sets"
 sys.path.insert(0, str(HERE))  # as when fill_table.py is run
 
 import fill_table  # noqa: E402
-from paper_tables import level_sets  # noqa: E402
+from paper_tables import level_sets, trials  # noqa: E402
 from paper_tables.description import Table  # noqa: E402
 
+from pipeline.networks.contour_evolution import ContourEvolution  # noqa: E402
 from pipeline.networks.cost import parameters  # noqa: E402
 from pipeline.numerics.signed_distance import signed_distance  # noqa: E402
 
@@ -34,11 +35,13 @@ def describe(to: Path, name: str) -> Path:
     protocol = yaml.safe_load((TABLES / content["protocol"]).read_text())
     protocol["train"] = str(TABLES / protocol["train"])
     for network, told in protocol["networks"].items():
-        chosen, told["seeds"] = told.setdefault("set", {}), 2 if name == "kidneys" else 1
+        chosen, told["seeds"] = told.setdefault("set", {}), 1 if name == "salient" else 2
         made = chosen.get("network_def", {})
-        if network == "unet_15m" and name == "kidneys":
+        if network == "unet_15m" and name != "salient":
             chosen["network_def::features"] = WIDTHS
-        elif network == "contour_evolution":
+        elif network == "dynunet":
+            chosen["dynunet_def"]["filters"] = WIDTHS[:5]
+        elif "evolution" in made:
             made["evolution"] |= {"features": WIDTHS, "embedding_features": WIDTHS}
         elif "embedding" in made:
             made["features"], made["embedding"]["channels"] = WIDTHS, 16
@@ -94,7 +97,8 @@ def fill(folder: Path, name: str, *more: str) -> list[list[str]]:
     places = ["--data", folder / "data", "--runs", folder / "runs", "--output", folder]
     fill_table.main([str(word) for word in (table, *places, *settings, *more)])
     lines = (folder / f"{name}.md").read_text().splitlines() if (folder / f"{name}.md").is_file() else []
-    return [line.strip("| ").split(" | ") for line in lines if line.startswith(("| UNet", "| Node"))]
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return [row for row in rows if row[0] not in ("network", "---")]
 
 
 def test_one_command_fills_the_kidney_table_fold_by_fold(kidneys):
@@ -111,6 +115,63 @@ def test_one_command_fills_the_kidney_table_fold_by_fold(kidneys):
     kept = kidneys / "runs/btcv/unet_15m" / Path(*cell.parts[-2:]) / "model.pt"
     before = kept.stat().st_mtime_ns
     assert fill(kidneys, "kidneys") and kept.stat().st_mtime_ns == before
+
+
+def test_what_goes_beyond_the_paper_stands_beside_the_evolution_as_trained(kidneys):
+    rows = fill(kidneys, "beyond")
+    assert [row[0][:4] for row in rows] == ["UNet"] * 2 + ["Node"] * 3 + ["UNet", "Node"] + ["cont"] * 3 + ["MONA"] * 2
+    assert [row[1].split(",")[0] for row in rows][:5] == ["as trained", "mirrored", "as trained", "mirrored", "dopri5"]
+    assert all(row[3] == "0, 1" for row in rows)
+    assert [row[7] == "–" for row in rows] == [False] * 2 + [True] + [False] * 9  # that is what all are beside
+    asked = [float(row[1].split(", ")[1].split()[0]) for row in rows if row[1].startswith("dopri5")]
+    assert len(asked) == 2 and min(asked) >= 7  # dopri5's fewest
+
+
+def test_a_slice_has_its_neighbours_and_the_ends_themselves(kidneys):
+    case = json.loads((kidneys / "data/btcv/dataset.json").read_text())["cases"][0]
+    places = {key: kidneys / "data/btcv" / case[key] for key in ("image", "distance")}
+    data = trials.NeighbouringSlices([places])
+    volume = np.asarray(nib.load(places["image"]).dataobj)
+    order = [1, 2, 0, 3]  # the slices with the object first
+    for number, k in enumerate(order):
+        expected = volume[..., np.clip([k - 1, k, k + 1], 0, 3)]
+        assert np.array_equal(data[number]["image"], np.moveaxis(expected, 2, 0))
+
+
+def test_curvature_shrinks_a_circle_by_one_over_its_radius_and_edges_hold_it():
+    y, x = torch.meshgrid(torch.arange(65.0) - 32, torch.arange(65.0) - 32, indexing="ij")
+    phi = (16 - (x.square() + y.square()).sqrt())[None, None]
+    near = (phi.abs() < 1)[0, 0]
+    moved = trials.geodesic(phi, torch.ones_like(phi), torch.tensor(1.0), torch.tensor(0.0))[0, 0]
+    assert moved[near].mean().item() == pytest.approx(-1 / 16, rel=0.05)
+    edge = (20 - (x.square() + y.square()).sqrt()).square()[None, None]  # g is least on the circle of radius 20
+    drawn = trials.geodesic(phi, edge, torch.tensor(0.0), torch.tensor(1.0))[0, 0]
+    assert drawn[near].min() > 0  # outwards, to it
+
+
+def test_the_penalty_adds_its_gradient_and_leaves_the_map_alone():
+    torch.manual_seed(0)
+    settings = {"features": WIDTHS, "embedding_features": WIDTHS}
+    paying = trials.PenalisedEvolution(weight=0.5, **settings)
+    torch.nn.init.normal_(paying.flow.unet.final_conv.weight, std=0.1)
+    image, initial = torch.randn(1, 1, 64, 64), torch.randn(1, 1, 64, 64)
+    free = ContourEvolution(**settings)
+    free.load_state_dict(paying.state_dict())
+    assert torch.equal(paying(image, initial), free(image, initial))
+    squares: list[torch.Tensor] = []
+    field = free.flow.field
+
+    def counted(t, y):
+        squares.append(field(t, y))
+        return squares[-1]
+
+    free.flow.field = counted
+    (free(image, initial).square().mean() + 0.5 * torch.stack([f.square().mean() for f in squares]).mean()).backward()
+    paying(image, initial).square().mean().backward()
+    for own, expected in zip(paying.parameters(), free.parameters(), strict=True):
+        assert (own.grad is None) == (expected.grad is None)
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, expected.grad)
 
 
 def test_the_missing_hours_are_estimated_and_nothing_is_trained(kidneys, capsys):
@@ -137,15 +198,16 @@ def test_salient_objects_are_scored_on_what_is_prepared(tmp_path):
 def test_pooled_figures_weigh_every_pixel_and_differences_every_patient():
     def row(network, overlaps):
         scores = {"patients": ["a", "b"], "overlaps": {"holding": overlaps, "all": overlaps}}
-        stored = {0: {"conditions": {"as trained": scores}, "cost": {"parameters": 5}}}
+        stored = {0: {"conditions": {"as trained": scores}, "cost": {"parameters": 5, "cpu_seconds": 90}}}
         line = level_sets.Line(dataset="btcv", comparison="filters", network=network, cells=())
         return level_sets.Row(line, "as trained", stored)
 
     table = Table(TABLES / "kidneys.yaml")
     ours, theirs = row("contour_evolution", [[90, 100, 100], [1, 2, 2]]), row("unet_5m", [[80, 100, 100], [2, 2, 2]])
     _, cells = level_sets._kidney_rows(table, [theirs, ours])
-    assert cells[0][3].startswith(f"{82 / 122:.4f}") and cells[1][3].startswith(f"{91 / 113:.4f}")
-    assert cells[0][5].startswith(f"{(90 / 110 - 80 / 120 + 1 / 3 - 1) / 2:+.4f}") and cells[1][5] == "–"
+    assert cells[0][4].startswith(f"{82 / 122:.4f}") and cells[1][4].startswith(f"{91 / 113:.4f}")
+    assert cells[0][3] == "1.5"  # minutes
+    assert cells[0][6].startswith(f"{(90 / 110 - 80 / 120 + 1 / 3 - 1) / 2:+.4f}") and cells[1][6] == "–"
 
 
 @pytest.mark.parametrize("name", ["kidneys", "salient"])

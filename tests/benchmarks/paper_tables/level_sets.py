@@ -7,6 +7,7 @@ picture's map is sigmoid(phi), phi in pixels; its figures are those of `evoseg e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,22 @@ from paper_tables.description import Cell, Line, Table
 from paper_tables.writing import Load, Row, absent, grid, protocol, rows_of, verdict
 from pipeline.data.datalist import cases
 from pipeline.data.pictures import PictureDataset
-from pipeline.data.slices import SliceDataset
 from pipeline.evaluation.statistics import describe, paired
+from pipeline.inference.flips import mirrored
+from pipeline.inference.roads import Network
 from pipeline.metrics.overlap import Overlap
 from pipeline.metrics.saliency import adaptive_overlap, f_beta, mean_absolute_error, weighted_f_beta
 from pipeline.networks.continuous_unet import cropped, padded
+from pipeline.networks.contour_evolution import EvolvedRegression
+from pipeline.ode.solve import Solver
+from pipeline.ode.solvers import Counts
 
 MULTIPLE = 64  # sizes that every network of these tables takes
 OF_KIDNEYS = """\
 IoU over all pixels of all patients, each by the network of the fold that has not seen them: of the slices that hold
 kidney, as the paper has it, and of all slices. In brackets 95 % intervals, bootstrap over patients. The difference is
-that of the mean of each patient's own IoU, slices with kidney, paired. Figures in the paper's column are of KiTS19."""
+that of the mean of each patient's own IoU, slices with kidney, paired. CPU minutes are those of a fold's training, of
+contour evolution without the regressor's. Figures in the paper's column are of KiTS19."""
 OF_SALIENCY = """\
 Adaptive F: beta squared 0.3, the map cut at twice its mean, over all pixels of all pictures; "as printed" is the
 paper's own formula F1 (1 + beta^2) / beta^2, which is no F and may exceed 1. Weighted F: beta 1 (Margolin 2014), mean
@@ -41,15 +47,27 @@ seeds, their mean."""
 
 @torch.no_grad()
 def patient_overlaps(cell: Cell, condition: Mapping[str, Any]) -> dict[str, Any]:
-    """[shared, prediction, reference] of each test patient, a row a patient: slices with kidney, and all slices."""
+    """[shared, prediction, reference] of each test patient, a row a patient: slices with kidney, and all slices.
+
+    condition: {"mirrored": whether it is the mean with the mirrored patient's map, "solver": arguments of Solver}, each
+    optional; with a solver, the mean of its evaluations a slice too.
+    """
     parser = cell.parser()
-    network = _trained(cell, parser)
+    trained = _trained(cell, parser)
+    network: Network = mirrored(trained, [0]) if condition.get("mirrored") else trained  # left becomes right
+    cost = Counts()
+    if "solver" in condition:  # of an EvolvedRegression
+        trained.evolution.flow.solver = Solver(**condition["solver"])
+        network = partial(_evolved, trained, cost)
+    dataset = type(parser.get_parsed_content("validate::dataset"))  # of slices, or of several as channels
     transform, fold = parser.get_parsed_content("validate::preprocessing"), parser.get_parsed_content("fold")
     listed = cases(cell.config["dataset_dir"], "test", fold=fold)
     found: dict[str, list[list[int]]] = {"holding": [], "all": []}
+    slices = 0
     for case in listed:
         holding, whole = np.zeros(3, int), np.zeros(3, int)
-        data = SliceDataset([case], transform)
+        data = dataset([case], transform)
+        slices += len(data)
         for number in range(len(data)):
             sample = data[number]
             counts = _counts(network(torch.as_tensor(sample["image"])[None])[0] > 0, sample["distance"] > 0)
@@ -57,7 +75,8 @@ def patient_overlaps(cell: Cell, condition: Mapping[str, Any]) -> dict[str, Any]
             holding += counts * bool(counts[2])
         found["holding"].append(holding.tolist())
         found["all"].append(whole.tolist())
-    return {"patients": [case["patient"] for case in listed], "overlaps": found}
+    asked = {"evaluations": cost.forward / slices} if cost.forward else {}
+    return {"patients": [case["patient"] for case in listed], "overlaps": found} | asked
 
 
 @torch.no_grad()
@@ -84,6 +103,10 @@ def saliency_scores(cell: Cell, condition: Mapping[str, Any]) -> dict[str, Any]:
     return {"pictures": [case["id"] for case in listed], "scores": scores, "overlaps": overlaps}
 
 
+def _evolved(network: EvolvedRegression, counts: Counts, image: Tensor) -> Tensor:
+    return network.evolution(image, network.regressor(image), counts)
+
+
 def testable(cell: Cell, condition: Mapping[str, Any]) -> bool:
     """Whether what a condition tests on is prepared."""
     return (_tested(cell, condition) / "dataset.json").is_file()
@@ -103,8 +126,12 @@ def _parts(table: Table, lines: Sequence[Line], load: Load, command: str, legend
     yield from (f"# {table.title}", f"Made by `{command}`.", protocol(table, lines, load), legend)
     for dataset in dict.fromkeys(line.dataset for line in lines):
         yield f"## {table.datasets[dataset]['title']}"
+        own = [line for line in lines if line.dataset == dataset]
+        if table.against:  # one grid: all conditions beside that one
+            yield grid(*write(table, [row for line in own for row in rows_of(line, table.shown[line.network], load)]))
+            continue
         for condition in table.conditions:
-            chosen = [line for line in lines if line.dataset == dataset and condition in table.shown[line.network]]
+            chosen = [line for line in own if condition in table.shown[line.network]]
             rows = [row for line in chosen for row in rows_of(line, [condition], load)]
             yield from ([f"### {condition}"] if len(table.conditions) > 1 else [])
             yield grid(*write(table, rows))
@@ -115,28 +142,46 @@ def _kidney_rows(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[lis
     title = table.networks[table.reference]["title"]
     head = [
         "network",
+        *(["condition"] if table.against else []),
         "parameters",
         "folds",
+        "CPU minutes",
         "IoU, slices with kidney",
         "IoU, all slices",
         f"{title} minus it",
         "paper",
     ]
-    reference = next((_patients(row) for row in rows if row.line.network == table.reference), {})
+    measured = [row for row in rows if _is_reference(table, row)]
+    reference = _patients(measured[0]) if measured else {}
     cells = []
     for row in rows:
-        start, quoted = _start(table, row), _quoted(table, row)
+        start, quoted = [_start(table, row), *([_asked(row)] if table.against else [])], _quoted(table, row)
         if not row.stored:
-            cells.append([start, *["–"] * 4, "not run yet", quoted])
+            cells.append([*start, *["–"] * 5, "not run yet", quoted])
             continue
         figures = [
             "{:.4f} [{:.4f}, {:.4f}]".format(*pooled_interval(_overlaps(row, part))) for part in ("holding", "all")
         ]
         own = _patients(row)
-        both = sorted(own.keys() & reference.keys()) if row.line.network != table.reference else []
+        both = [] if _is_reference(table, row) else sorted(own.keys() & reference.keys())
         difference = _difference([reference[name] for name in both], [own[name] for name in both])
-        cells.append([start, _parameters(row), ", ".join(map(str, sorted(row.stored))), *figures, difference, quoted])
+        folds, minutes = ", ".join(map(str, sorted(row.stored))), np.mean([_minutes(row, seed) for seed in row.stored])
+        cells.append([*start, _parameters(row), folds, f"{minutes:.1f}", *figures, difference, quoted])
     return head, cells
+
+
+def _is_reference(table: Table, row: Row) -> bool:
+    return row.line.network == table.reference and row.condition == (table.against or row.condition)
+
+
+def _asked(row: Row) -> str:
+    """The condition, and what its solver cost."""
+    counted = [each["conditions"][row.condition].get("evaluations") for each in row.stored.values()]
+    return f"{row.condition}, {np.mean(counted):.1f} evaluations" if all(counted) and counted else row.condition
+
+
+def _minutes(row: Row, seed: int) -> float:
+    return row.stored[seed]["cost"]["cpu_seconds"] / 60
 
 
 def _saliency_rows(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
