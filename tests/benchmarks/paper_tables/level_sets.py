@@ -50,7 +50,7 @@ def patient_overlaps(cell: Cell, condition: Mapping[str, Any]) -> dict[str, Any]
     """[shared, prediction, reference] of each test patient, a row a patient: slices with kidney, and all slices.
 
     condition: {"mirrored": whether it is the mean with the mirrored patient's map, "solver": arguments of Solver}, each
-    optional; with a solver, the mean of its evaluations a slice too.
+    optional; with a solver the slices with kidney alone, and the mean of its evaluations.
     """
     parser = cell.parser()
     trained = _trained(cell, parser)
@@ -66,7 +66,7 @@ def patient_overlaps(cell: Cell, condition: Mapping[str, Any]) -> dict[str, Any]
     slices = 0
     for case in listed:
         holding, whole = np.zeros(3, int), np.zeros(3, int)
-        data = dataset([case], transform)
+        data = dataset([case], transform, negatives=0.0 if "solver" in condition else None)
         slices += len(data)
         for number in range(len(data)):
             sample = data[number]
@@ -75,8 +75,10 @@ def patient_overlaps(cell: Cell, condition: Mapping[str, Any]) -> dict[str, Any]
             holding += counts * bool(counts[2])
         found["holding"].append(holding.tolist())
         found["all"].append(whole.tolist())
-    asked = {"evaluations": cost.forward / slices} if cost.forward else {}
-    return {"patients": [case["patient"] for case in listed], "overlaps": found} | asked
+    patients = {"patients": [case["patient"] for case in listed]}
+    if "solver" in condition:
+        return patients | {"overlaps": {"holding": found["holding"]}, "evaluations": cost.forward / slices}
+    return patients | {"overlaps": found}
 
 
 @torch.no_grad()
@@ -159,15 +161,18 @@ def _kidney_rows(table: Table, rows: Sequence[Row]) -> tuple[list[str], list[lis
         if not row.stored:
             cells.append([*start, *["–"] * 5, "not run yet", quoted])
             continue
-        figures = [
-            "{:.4f} [{:.4f}, {:.4f}]".format(*pooled_interval(_overlaps(row, part))) for part in ("holding", "all")
-        ]
+        figures = [_pooled_iou(row, part) for part in ("holding", "all")]
         own = _patients(row)
         both = [] if _is_reference(table, row) else sorted(own.keys() & reference.keys())
         difference = _difference([reference[name] for name in both], [own[name] for name in both])
         folds, minutes = ", ".join(map(str, sorted(row.stored))), np.mean([_minutes(row, seed) for seed in row.stored])
         cells.append([*start, _parameters(row), folds, f"{minutes:.1f}", *figures, difference, quoted])
     return head, cells
+
+
+def _pooled_iou(row: Row, part: str) -> str:
+    measured = all(part in _stored(row, seed)["overlaps"] for seed in row.stored)
+    return "{:.4f} [{:.4f}, {:.4f}]".format(*pooled_interval(_overlaps(row, part))) if measured else "–"
 
 
 def _is_reference(table: Table, row: Row) -> bool:
