@@ -125,7 +125,7 @@ def test_what_goes_beyond_the_paper_stands_beside_the_evolution_as_trained(kidne
     assert [row[7] == "–" for row in rows] == [False] * 2 + [True] + [False] * 9  # that is what all are beside
     assert [row[6] == "–" for row in rows] == [
         row[1].startswith("dopri5") for row in rows
-    ]  # of slices with kidney alone
+    ]
     asked = [float(row[1].split(", ")[1].split()[0]) for row in rows if row[1].startswith("dopri5")]
     assert len(asked) == 2 and min(asked) >= 7  # dopri5's fewest
 
