@@ -20,6 +20,7 @@ BUNDLE = ROOT / "bundles" / "dvis_nuclei_segmentation" / "configs" / "train.yaml
 sys.path.insert(0, str(HERE))  # as when fill_table.py is run
 
 import fill_table  # noqa: E402
+from paper_tables import costs  # noqa: E402
 from paper_tables.description import Table  # noqa: E402
 from paper_tables.instances import HEAD, picture_scores  # noqa: E402
 
@@ -94,6 +95,16 @@ def test_a_table_of_instances_is_filled(described: Path) -> None:
     assert all(len(each["scores"]["ap50"]) == 2 for each in stored["conditions"].values())
     text = (described / "table.md").read_text()
     assert "3 of 3 cells are trained" in text and "| window 33 | bandwidth 0.9 | 0, 1 |" in text
+
+
+def test_the_hours_of_a_map_are_estimated_on_its_crops(described: Path, capsys, monkeypatch) -> None:
+    sizes = []
+    monkeypatch.setattr(costs, "step_seconds", lambda network, size, batch: sizes.append(size) or (0.0, 3600.0))
+    settings = [part for each in ("max_epochs=2", "crop=64", "pretrained=false") for part in ("--set", each)]
+    places = ["--data", str(described / "data"), "--runs", str(described / "runs")]
+    fill_table.main([str(described / "table.yaml"), *places, *settings, "--estimate"])
+    assert sizes == [(3, 64, 64)] * 2  # one of each network
+    assert "| all | 3 | 18.0 |" in capsys.readouterr().out  # 3 cells, 2 epochs, 3 pictures outside test and stop
 
 
 def test_the_second_stage_learns_on_a_map_that_stays(described: Path) -> None:

@@ -123,9 +123,7 @@ def test_what_goes_beyond_the_paper_stands_beside_the_evolution_as_trained(kidne
     assert [row[1].split(",")[0] for row in rows][:5] == ["as trained", "mirrored", "as trained", "mirrored", "dopri5"]
     assert all(row[3] == "0, 1" for row in rows)
     assert [row[7] == "–" for row in rows] == [False] * 2 + [True] + [False] * 9  # that is what all are beside
-    assert [row[6] == "–" for row in rows] == [
-        row[1].startswith("dopri5") for row in rows
-    ]
+    assert [row[6] == "–" for row in rows] == [row[1].startswith("dopri5") for row in rows]
     asked = [float(row[1].split(", ")[1].split()[0]) for row in rows if row[1].startswith("dopri5")]
     assert len(asked) == 2 and min(asked) >= 7  # dopri5's fewest
 

@@ -21,14 +21,11 @@ from torch.utils._pytree import tree_leaves
 from paper_tables.description import Cell, Line, Table, distinct
 from paper_tables.training import commit, result
 from paper_tables.writing import grid
-from pipeline.data.datalist import Part, cases
-from pipeline.data.pictures import PictureDataset
 from pipeline.networks.cost import cost
 from pipeline.ode.blocks import ODEBlock
 from pipeline.ode.solve import FEWEST_ADJOINT_STEPS, Gradient
 
 MEGABYTE = 2**20
-PARTS: tuple[Part, Part] = ("train", "stop")
 NOTE = """\
 One picture, {channels} channels. Multiply-adds are those of convolutions and matrix products; floating-point operations
 are twice as many. Memory: the most that a training step at {size} x {size} holds, without weights; it is counted.
@@ -158,10 +155,10 @@ def write_estimate(table: Table, lines: Sequence[Line]) -> str:
     hours = dict.fromkeys((cell.dataset for cell in missing), 0.0)
     timed: dict[tuple[Any, ...], tuple[float, float]] = {}
     for cell in missing:
-        trained, stopping, size = _slices(cell) if table.kind == "contours" else _pictures(cell)
+        trained, stopping, size = _samples(cell)
         key = (cell.network, cell.filters, size)
         if key not in timed:
-            timed[key] = step_seconds(cell.parser().get_parsed_content("network_def"), size, batch=2)
+            timed[key] = step_seconds(cell.parser().get_parsed_content("network").cpu(), size, batch=2)
         forward, both = timed[key]
         an_epoch = trained * both + stopping * forward / cell.config.get("val_interval", 1)
         hours[cell.dataset] += cell.config["max_epochs"] * an_epoch / 3600
@@ -173,15 +170,7 @@ def write_estimate(table: Table, lines: Sequence[Line]) -> str:
     return grid(["dataset", "cells to train", "CPU hours"], rows) + "\n"
 
 
-def _pictures(cell: Cell) -> tuple[int, int, tuple[int, ...]]:
-    """How many a cell trains on and stops by, and the size of one, (channels, H, W)."""
-    chosen = {"fold": cell.config["fold"], "stop_patients": cell.config["stop_share"]}
-    train, stop = (cases(cell.config["dataset_dir"], part, **chosen) for part in PARTS)
-    trained = len(train[:: cell.config.get("train_every", 1)])
-    return trained, len(stop), tuple(PictureDataset(train[:1])[0]["image"].shape)
-
-
-def _slices(cell: Cell) -> tuple[int, int, tuple[int, ...]]:
-    """As `_pictures`, of a cell that is trained on the slices of volumes."""
+def _samples(cell: Cell) -> tuple[int, int, tuple[int, ...]]:
+    """How many a cell trains on and stops by, and the size of one as it is trained on, (channels, *spatial)."""
     trained, stopping = (cell.parser().get_parsed_content(f"{part}::dataset") for part in ("train", "validate"))
     return len(trained), len(stopping), tuple(trained[0]["image"].shape)
