@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from scipy.ndimage import find_objects
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.errors import InputError
 from pipeline.inference.grouping import ModeGrouping
 from pipeline.metrics.instances import object_pairs
 from pipeline.networks.instance_head import Candidates, InstanceHead
@@ -47,18 +49,39 @@ class CandidateGrouping:
 
 
 class VerifiedGrouping:
-    """What a VerifiedInstanceNet gives, (C, rows, columns) -> objects 1, 2 ... (rows, columns), by (1) and (2)."""
+    """What a VerifiedInstanceNet gives, (C, rows, columns) -> objects 1, 2 ... (rows, columns), by (1) and (2).
+
+    weights: a file of the whole network's, whose head is read if nobody has loaded this one: engines that load their
+        weights into a copy of the network, or run its TorchScript, leave the head of the config as it was made.
+    InputError at the first call: the file is needed and not there.
+    """
 
     def __init__(
-        self, *, head: InstanceHead, candidates: CandidateGrouping | None = None, least_score: float = 0.5
+        self,
+        *,
+        head: InstanceHead,
+        candidates: CandidateGrouping | None = None,
+        least_score: float = 0.5,
+        weights: str | Path | None = None,
     ) -> None:
         self.head, self.candidates, self.least_score = head, candidates or CandidateGrouping(), least_score
+        self._weights, self._as_made = weights, head.last.weight.detach().clone()
 
     @torch.no_grad()
     def __call__(self, outputs: NDArray[np.floating]) -> NDArray[np.int32]:
+        if self._weights is not None and torch.equal(self.head.last.weight.cpu(), self._as_made.cpu()):
+            self._read(Path(self._weights))
         found = self.candidates(outputs[0])
         logits = scored(self.head, torch.from_numpy(outputs), found)
         return suppressed(found, self.head.scores(logits).cpu().numpy(), least_score=self.least_score)
+
+    def _read(self, weights: Path) -> None:
+        if not weights.is_file():
+            raise InputError(f"{weights} is missing: the second stage has no weights; put the bundle's model.pt there")
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        own = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
+        self.head.load_state_dict(own)
+        self.head.eval().requires_grad_(False)
 
 
 class VerificationLoss(nn.Module):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import InputError
 from pipeline.inference.grouping import ModeGrouping
 from pipeline.inference.verification import (
     CandidateGrouping,
@@ -15,7 +19,8 @@ from pipeline.inference.verification import (
     pooled,
     suppressed,
 )
-from pipeline.networks.instance_head import InstanceHead
+from pipeline.networks.instance_head import InstanceHead, VerifiedInstanceNet
+from pipeline.networks.instance_net import InstanceNet
 
 
 def two_maps():
@@ -98,3 +103,35 @@ def test_candidates_are_the_objects_of_every_grouping() -> None:
     found = CandidateGrouping(groupings=[whole, parted, wide])(f)
     assert found.map.tolist() == [0, 1, 1, 2, 2]
     assert found.boxes[0].tolist() == [3, 2, 9, 18] and found.boxes[3].tolist()[:2] == [2, 1]
+
+
+def _with_weights(folder: Path) -> tuple[VerifiedInstanceNet, VerifiedGrouping, dict[str, torch.Tensor]]:
+    """A network as a config makes it, a grouping with its head, and the weights that lie in a file."""
+    torch.manual_seed(0)
+    made, trained = (
+        VerifiedInstanceNet(network=InstanceNet(filters=(4, 4, 4)), head=InstanceHead(in_channels=8)) for _ in range(2)
+    )
+    torch.save(trained.state_dict(), folder / "model.pt")
+    return made, VerifiedGrouping(head=made.head, weights=folder / "model.pt"), trained.state_dict()
+
+
+def test_a_head_that_an_engine_left_as_made_is_read_from_the_weights(tmp_path: Path) -> None:
+    made, grouping, weights = _with_weights(tmp_path)
+    deepcopy(made).load_state_dict(weights)  # as MONAI Label does
+    grouping(np.zeros((8, 16, 16), np.float32))
+    assert all(torch.equal(value, weights[f"head.{name}"]) for name, value in made.head.state_dict().items())
+
+
+def test_a_head_with_weights_keeps_them(tmp_path: Path) -> None:
+    made, grouping, weights = _with_weights(tmp_path)
+    others = {name: value + 1 for name, value in weights.items()}
+    made.load_state_dict(others)  # as `evoseg segment --weights` does
+    grouping(np.zeros((8, 16, 16), np.float32))
+    assert torch.equal(made.head.last.weight, others["head.last.weight"])
+
+
+def test_a_head_without_weights_is_refused(tmp_path: Path) -> None:
+    _, grouping, _ = _with_weights(tmp_path)
+    (tmp_path / "model.pt").unlink()
+    with pytest.raises(InputError, match="is missing: the second stage"):
+        grouping(np.zeros((8, 16, 16), np.float32))
