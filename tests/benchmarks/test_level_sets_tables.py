@@ -119,10 +119,10 @@ def test_one_command_fills_the_kidney_table_fold_by_fold(kidneys):
 
 def test_what_goes_beyond_the_paper_stands_beside_the_evolution_as_trained(kidneys):
     rows = fill(kidneys, "beyond")
-    assert [row[0][:4] for row in rows] == ["UNet"] * 2 + ["Node"] * 3 + ["UNet", "Node"] + ["cont"] * 3 + ["MONA"] * 2
+    assert [row[0][:4] for row in rows] == ["UNet"] * 2 + ["Node"] * 3 + ["UNet", "Node"] + ["cont"] * 3 + ["MONA"] * 2 + ["UNet"] * 2 + ["Node"]
     assert [row[1].split(",")[0] for row in rows][:5] == ["as trained", "mirrored", "as trained", "mirrored", "dopri5"]
     assert all(row[3] == "0, 1" for row in rows)
-    assert [row[7] == "–" for row in rows] == [False] * 2 + [True] + [False] * 9  # that is what all are beside
+    assert [row[7] == "–" for row in rows] == [False] * 2 + [True] + [False] * 12  # that is what all are beside
     assert [row[6] == "–" for row in rows] == [row[1].startswith("dopri5") for row in rows]
     asked = [float(row[1].split(", ")[1].split()[0]) for row in rows if row[1].startswith("dopri5")]
     assert len(asked) == 2 and min(asked) >= 7  # dopri5's fewest
