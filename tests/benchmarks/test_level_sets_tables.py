@@ -119,7 +119,8 @@ def test_one_command_fills_the_kidney_table_fold_by_fold(kidneys):
 
 def test_what_goes_beyond_the_paper_stands_beside_the_evolution_as_trained(kidneys):
     rows = fill(kidneys, "beyond")
-    assert [row[0][:4] for row in rows] == ["UNet"] * 2 + ["Node"] * 3 + ["UNet", "Node"] + ["cont"] * 3 + ["MONA"] * 2 + ["UNet"] * 2 + ["Node"]
+    begins = ["UNet"] * 2 + ["Node"] * 3 + ["UNet", "Node"] + ["cont"] * 3 + ["MONA"] * 2 + ["UNet"] * 2 + ["Node"]
+    assert [row[0][:4] for row in rows] == begins
     assert [row[1].split(",")[0] for row in rows][:5] == ["as trained", "mirrored", "as trained", "mirrored", "dopri5"]
     assert all(row[3] == "0, 1" for row in rows)
     assert [row[7] == "–" for row in rows] == [False] * 2 + [True] + [False] * 12  # that is what all are beside
