@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.losses.narrow_band import NarrowBandLoss
+from pipeline.losses.narrow_band import NarrowBandLoss, OverlapBandLoss
 
 
 def test_it_is_zero_exactly_at_the_truth_and_only_there():
@@ -44,3 +44,22 @@ def test_unequal_shapes_and_a_band_of_zero_are_refused():
         NarrowBandLoss()(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, 2))
     with pytest.raises(ValueError, match="positive"):
         NarrowBandLoss(band=0)
+
+
+def test_overlap_and_band_are_added_as_written():
+    torch.manual_seed(0)
+    p, q = torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8)
+    q[1] = -3.0  # an image without the object
+    truth, probability = (q > 0).float(), torch.sigmoid(p)
+    entropy = -(truth * probability.log() + (1 - truth) * (1 - probability).log()).mean()
+    dice = 2 * (truth * probability).sum() / (truth.sum() + probability.sum())  # of the batch, not of each image
+    near = (torch.tanh(p / 4) - torch.tanh(q / 4)).square().mean()
+    found = OverlapBandLoss(weight=7.0)(p, q)
+    assert found.item() == pytest.approx((entropy + 1 - dice + 7 * near).item(), rel=1e-4)
+
+
+def test_a_map_far_on_the_right_side_of_its_contour_has_next_to_no_loss():
+    q = torch.full((1, 1, 8, 8), -20.0)
+    q[..., 2:6, 2:6] = 20.0
+    assert OverlapBandLoss()(q, q).item() < 1e-4
+    assert OverlapBandLoss()(-q, q).item() > 20  # cross-entropy of 20 pixels on the wrong side
