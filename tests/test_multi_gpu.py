@@ -1,8 +1,9 @@
 """multi_gpu_train.yaml of every bundle: two processes train as one with twice the batch.
 
 Equal within rounding holds where the loss is a mean over samples and no batch normalisation looks at a process's own
-part: kidney_ct_regression, kits19_contour_evolution and inverse_evolution_wbc. The others' Dice over the whole batch
-(continuous_unet_*, star_shape_*) and batch normalisation (those of pictures, dvis_nuclei) are of each process.
+part: kits19_contour_evolution and inverse_evolution_wbc, and here kidney_ct_regression with such a loss. The others'
+Dice over the whole batch (kidney_ct_regression, continuous_unet_*, star_shape_*) and batch normalisation (those of
+pictures, dvis_nuclei) are of each process.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ def settings(folder: Path, run: str, *, batch_size: int) -> list[Path]:
     changed = {
         "dataset_dir": str(folder / "data"),
         "output_dir": str(folder / run),
+        "loss": {"_target_": "pipeline.losses.narrow_band.NarrowBandLoss"},
         "device": "$torch.device('cpu')",
         "batch_size": batch_size,
         "max_epochs": 1,
