@@ -1,4 +1,4 @@
-r"""What the kidney table tries beyond the paper: nothing of it is in the product yet, and what does not pay never will be.
+r"""What the kidney table tries beyond the paper; nothing of it is in the product yet.
 
 NeighbouringSlices  2.5-D: a slice with the one below and the one above it, as three channels.
 GeometricEvolution  a classical term in the right side, the geodesic active contour (Caselles et al. 1997), its two
@@ -24,7 +24,7 @@ from pipeline.networks.node_unet import NodeUNet
 from pipeline.ode.solvers import Counts
 
 EDGE = 0.1  # of the image's -1..1, a pixel: 20 HU
-MOST = 0.5  # of a, b: explicit steps of half the time stay far from instability, differences taken twice being 1 at most
+MOST = 0.5  # of a and b: steps of half the time stay far from instability, as differences taken twice are 1 at most
 
 
 class NeighbouringSlices(SliceDataset):
