@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def test_every_bundle_is_built_for_several_processes(configs: Path, tmp_path: Pa
     trainer = workflow.trainer
     assert isinstance(trainer.network, DistributedDataParallel)
     assert isinstance(trainer.data_loader.sampler, DistributedSampler)
+    assert "pt_gloo_runloop" in threads()
     workflow.finalize()
+    assert "pt_gloo_runloop" not in threads()  # one that lets go of a tensor after the interpreter's end aborts it
 
 
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path, one_process: None) -> None:
@@ -109,6 +112,15 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path, one_proces
     torch.testing.assert_close(weights["two"], weights["one"], rtol=0, atol=1e-5)
     assert max(float((before[name] - weights["one"][name]).abs().max()) for name in before) > 1e-3
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 2  # the first process's losses and scores
+
+
+def threads() -> set[str]:
+    """The names of this process's threads, of libraries too."""
+    names = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # ended meanwhile
+            names.add((thread / "comm").read_text().strip())
+    return names
 
 
 def settings(folder: Path, run: str, *, batch_size: int) -> list[Path]:
