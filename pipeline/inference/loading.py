@@ -65,6 +65,7 @@ def built(root: Path, device: torch.device, weights: Sequence[Path] = ()) -> dic
         "intensity": parser.get_parsed_content("intensity"),
         "prior": parser.get_parsed_content("prior") if "prior" in parser else ObjectPrior(),
         "sides": parser.get_parsed_content("sides") if "sides" in parser else None,
+        "parts": parser.get_parsed_content("parts") if "parts" in parser else None,
         "licence": "" if weights else roots.licence(root),
         "weights_sha256": hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(),
     }

@@ -4,6 +4,7 @@ EMPTY:<name>           the label was not found
 TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there
 IMPLAUSIBLE_SIZE:<name>  no whole one of these is as small or as large, says the bundle: a part, or something else
 FRAGMENTS:<name>       it lies in more parts than it has, and the smaller ones are more than STRAY of it
+PARTS_LEFT_OUT:<name>  it lay in more parts than are kept, and those left out were more than STRAY of it
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
 SIDE_UNSURE            a part lies near the plane between left and right, or across it
@@ -147,6 +148,16 @@ def flags(
         if modality == "CT" and not _has_air(image.array):
             found.append("HU_RANGE")
     return tuple(found)
+
+
+def left_out(labels: Volume, small: NDArray[np.bool_], names: Mapping[int, str]) -> tuple[str, ...]:
+    """Flags of the labels of which more than STRAY lies in `small`, which is to be left out."""
+    whole, lost = label_counts(labels.array), np.bincount(labels.array[small])
+    return tuple(
+        f"PARTS_LEFT_OUT:{column_word(name)}"
+        for label, name in names.items()
+        if label < len(lost) and lost[label] > STRAY * whole[label]
+    )
 
 
 def _unit(labels: Volume) -> tuple[str, float]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.data import roots
+from pipeline.data.parts import LargestParts
 from pipeline.errors import CaseError, InputError
 from pipeline.inference.devices import chosen_device
 from pipeline.inference.ensemble import Ensemble
@@ -20,7 +22,7 @@ from pipeline.inference.flips import mirrored
 from pipeline.inference.instances import InstanceInferer, picture_objects
 from pipeline.inference.loading import LOGITS, built, described, integrate_by
 from pipeline.inference.priors import ObjectPrior
-from pipeline.inference.quality import column_word
+from pipeline.inference.quality import column_word, left_out
 from pipeline.inference.refine import Evolution, evolve, from_mask, from_regressor, object_mask, strangers
 from pipeline.inference.roads import Intensity, Road
 from pipeline.inference.segmentation import Prompt, Segmentation
@@ -47,6 +49,7 @@ class Segmenter:
     intensity: the bundle's dictionary transform of {"image": tensor}, the same as in training.
     prior: what holds for whole objects on the image's own grid, whether asked for or not.
     sides: what tells the left one of a pair from the right one, where the network finds both as one label.
+    parts: what of each label is kept, where its objects are whole; of labels that began from a given contour all is.
     channels: of the image that the network takes. names: label value -> name; segments: -> its codes and colour.
     field_of_view_mm: in-plane width of the scans that training covered, None if it does not matter.
     mirror_axes: spatial axes along which the network takes mirrored images for images of its kind.
@@ -72,6 +75,7 @@ class Segmenter:
     gives: str
     prior: ObjectPrior = field(default_factory=ObjectPrior)
     sides: Sides | None = None
+    parts: LargestParts | None = None
     tta: bool = False
     probabilities: bool = False
     licence: str = ""
@@ -202,7 +206,8 @@ class Segmenter:
             parts = probabilities_beside(parts, chances.array)
         if not shaped:
             labels = label_volume(image, parts)
-            return Segmentation(labels, self.names, flags=flags + self._sided(image, labels), probabilities=chances)
+            flags += self._sided(image, labels) + self._without_small_parts(labels)[1]
+            return Segmentation(labels, self.names, flags=flags, probabilities=chances)
         found = self.prior(whole_logits(image, parts), prompt.centers, prompt.volumes)
         return Segmentation(
             labels=Volume(found.labels.numpy(), image.affine),
@@ -241,19 +246,33 @@ class Segmenter:
         recorder = Recorder(slabs, outside=-evolution.cut_px) if trajectory else None
         keep = _keep_within_px(prompt, slabs.pixel_mm) if prompt is not None and given else 0.0
         labels = evolve(image, slabs, evolution, start, keep_within_px=keep, recorder=recorder)
+        flags: tuple[str, ...] = (EMPTY_INITIAL,) if mask is not None and not given else ()
         taken_out = np.zeros(labels.array.shape, bool)
         if prompt is not None and mask is not None and given and not prompt.new_objects:
             taken_out = strangers(labels.array, mask)
             labels.array[taken_out] = 0
+        flags += self._sided(image, labels)
+        if not given:  # what somebody has drawn in several parts stays
+            taken_out, few = self._without_small_parts(labels)
+            flags += few
         return Segmentation(
             labels=labels,
             names=self.names,
             trajectory=recorder.trajectory(image, taken_out) if recorder else None,
-            flags=((EMPTY_INITIAL,) if mask is not None and not given else ()) + self._sided(image, labels),
+            flags=flags,
         )
 
     def _sided(self, image: Volume, labels: Volume) -> tuple[str, ...]:
         return self.sides(image, labels) if self.sides else ()
+
+    def _without_small_parts(self, labels: Volume) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+        """Takes them out, in place: where they were, and the flags of the labels that lost much."""
+        if self.parts is None:
+            return np.zeros(labels.array.shape, bool), ()
+        small = self.parts.small(labels.array)
+        flags = left_out(labels, small, self.names)
+        labels.array[small] = 0
+        return small, flags
 
 
 def _keep_within_px(prompt: Prompt, pixel_mm: float) -> float:

@@ -186,6 +186,16 @@ def test_more_parts_than_an_organ_has_are_flagged_unless_they_are_specks(parts, 
     assert found == (("FRAGMENTS:kidney",) if flagged else ())
 
 
+def test_what_is_left_out_is_flagged_by_label_unless_it_is_a_speck() -> None:
+    image = scan()
+    labels = labelled(image, label1=(slice(2, 7), slice(2, 7), slice(2, 10)), label2=ELSEWHERE)  # 200 and 4 voxels
+    small = np.zeros(labels.array.shape, bool)
+    small[2, 2, 2:4] = True  # a hundredth of the kidney, and no more
+    assert quality.left_out(labels, small, NAMES) == ()
+    small[2, 2, 4] = small[10, 10, 5] = small[0, 0, 0] = True
+    assert quality.left_out(labels, small, NAMES) == ("PARTS_LEFT_OUT:kidney", "PARTS_LEFT_OUT:kidney_tumour")
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_the_order_of_voxels_in_memory_changes_nothing(axes: tuple[int, int, int]) -> None:
     draw = np.random.default_rng(0)

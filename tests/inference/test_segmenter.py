@@ -6,6 +6,7 @@ Pictures go through made-up weights: what is tested is the road to the network a
 import hashlib
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from pydicom.uid import UltrasoundImageStorage
 
+from pipeline.data.parts import LargestParts
 from pipeline.data.roots import bundle
 from pipeline.errors import CaseError, InputError
 from pipeline.inference.export import whole_logits
@@ -174,6 +176,52 @@ def test_a_scan_in_another_axis_order_keeps_its_volume_and_its_star(segmenter):
     assert rays_violated(torch.from_numpy(found.labels.array), torch.from_numpy(found.centers[1])) == 0
     with pytest.raises(InputError, match="evolves"):
         segmenter(turned, Prompt(initial=Volume(plain, turned.affine), volumes={1: (90, 90)}))
+
+
+class Bright(torch.nn.Module):
+    """Positive where the scaled image is, with an evolution that moves nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.regressor = torch.nn.Hardtanh(-0.5, 0.5)
+        self.evolution = Still()
+
+    def forward(self, images):
+        return self.regressor(images)
+
+
+class Still:
+    cut_px = 8.0
+
+    def change(self, image, initial):
+        return torch.zeros_like(initial)
+
+    def trajectory(self, image, initial):
+        return [0.0, 1.0], torch.zeros(2, *initial.shape)
+
+
+def blocks():
+    """Bright blocks of 400, 300 and 36 voxels in soft tissue; a voxel is one pixel of the network."""
+    image = np.full((200, 200, 6), -100, np.int16)
+    image[40:50, 40:50, 1:5] = image[140:150, 40:50, 1:4] = image[100:106, 100:103, 2:4] = 300
+    return Volume(image, np.eye(4)), (image > 0).astype(np.uint8)
+
+
+def test_small_parts_are_left_out_and_flagged_unless_somebody_drew_them(segmenter):
+    image, bright = blocks()
+    whole = LargestParts(objects=2, least_share=0.5)
+    sees = replace(segmenter, network=Bright(), parts=None)
+    found, plain = replace(sees, parts=whole)(image), sees(image)
+    assert np.array_equal(plain.labels.array, bright) and plain.flags == ()
+    assert np.array_equal(found.labels.array, whole(bright)) and found.labels.array.sum() == 700
+    assert found.flags == ("PARTS_LEFT_OUT:kidney",)
+    moved = replace(sees, parts=whole)(image, trajectory=True)  # the same by the evolution's road
+    assert np.array_equal(moved.labels.array, found.labels.array) and moved.flags == found.flags
+    assert (moved.trajectory.levels.array > 0).sum() == 2 * 700  # at both times
+    drawn = replace(sees, parts=whole)(image, Prompt(initial=Volume(bright, image.affine)))
+    assert np.array_equal(drawn.labels.array, bright) and drawn.flags == ()
+    empty = replace(sees, parts=whole)(image, Prompt(initial=Volume(0 * bright, image.affine)))
+    assert empty.flags == ("EMPTY_INITIAL", "PARTS_LEFT_OUT:kidney")
 
 
 def test_a_bundle_without_weights_or_with_others_is_refused(empty_bundle):
