@@ -29,6 +29,7 @@ from scipy import ndimage
 
 from pipeline.data.roots import bundle
 from pipeline.evaluation.statistics import RESAMPLES, SEED
+from pipeline.evaluation.statistics import paired as paired_scores
 from pipeline.inference.refine import undo_small_moves
 from pipeline.io.nifti import read_nifti
 from pipeline.networks.contour_evolution import EvolvedRegression
@@ -173,15 +174,25 @@ def describe(name: str, before: NDArray, after: NDArray, *others: NDArray) -> No
 def paired(regressed: Path, evolved: Path, dataset: Path) -> None:
     sys.stdout.write("patient,fold,iou_regressed,iou_evolved\n")
     tables: tuple[list, list] = ([], [])
+    whole: tuple[list, list] = ([], [])
     for case in json.loads((dataset / "dataset.json").read_text())["cases"]:
         reference = read_nifti(dataset / case["label"]).array > 0
         kidney, name = reference.any(axis=(0, 1)), Path(case["image"]).name
-        for folder, table in zip((regressed, evolved), tables, strict=True):
-            table.append(areas(read_nifti(folder / name).array[..., kidney] > 0, reference[..., kidney]))
+        for folder, table, dice in zip((regressed, evolved), tables, whole, strict=True):
+            mask = read_nifti(folder / name).array > 0
+            table.append(areas(mask[..., kidney], reference[..., kidney]))
+            shared, union = areas(mask, reference)
+            dice.append(2 * shared / (shared + union))
         scores = ",".join(f"{table[-1][0] / table[-1][1]:.4f}" for table in tables)
         sys.stdout.write(f"{case['patient']},{case['fold']},{scores}\n")
     sys.stdout.write("\n| | regressor | evolved | difference | better | median | 5th percentile |\n")
     describe("IoU, slices with kidney", *(np.array(table, float) for table in tables))
+    overlaps = ([shared / union for shared, union in table] for table in tables)
+    for name, scores in (("mean of the patients' IoU", overlaps), ("mean Dice of whole scans", whole)):
+        before, after = scores
+        d = paired_scores(after, before)
+        sys.stdout.write(f"{name}: {np.mean(before):.4f}, {np.mean(after):.4f}, difference {d.mean:+.4f} ")
+        sys.stdout.write(f"[{d.low:+.4f}, {d.high:+.4f}], higher in {d.higher}, equal in {d.equal} of {d.n}\n")
 
 
 def table(dataset: Path, runs: Path) -> None:
