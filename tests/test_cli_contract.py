@@ -29,6 +29,7 @@ CONTRACT: dict[str, set[str]] = {
         *("--on-error", "--deterministic", "--log-file", "-q", "--quiet", "-v", "--verbose"),
         *("--solver", "--steps", "--trajectory", "--centers", "--volumes", "--allow-tilt", "--no-report"),
         *("--timeout-per-case", "--jobs", "--shard", "--engine", "--tta", "--per-label", "--save-probabilities"),
+        "--all-parts",
     },
     "refine": {
         *("INPUT...", "--initial", "--initial-label", "--new-objects", "--keep-within-mm", "-o", "--output"),

@@ -129,6 +129,7 @@ def _segmenter(job: Job, *, evolves: bool) -> Segmenter:
     from pipeline.inference.segmenter import Segmenter  # here: it imports torch
 
     run: dict[str, Any] = {"solver": job.solver_fields(), "tta": job.tta, "probabilities": job.save_probabilities}
+    run["all_parts"] = job.all_parts
     segmenter = Segmenter.from_bundle(job.bundle, device=job.device, **run)
     if evolves and segmenter.evolution is None:
         raise InputError(

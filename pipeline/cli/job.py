@@ -42,6 +42,9 @@ TrajectoryFlag = Annotated[
     bool, typer.Option("--trajectory", help="Write how the contour evolved: level sets, frames, an animation.")
 ]
 TtaFlag = Annotated[bool, typer.Option("--tta", help="Average over mirror images: better by a little, slower.")]
+AllPartsFlag = Annotated[
+    bool, typer.Option("--all-parts", help="Keep the small parts that the bundle takes for false and leaves out.")
+]
 PerLabelFlag = Annotated[
     bool, typer.Option("--per-label", help="Beside the labels a map of each alone: per_label/CASE/NAME.")
 ]
@@ -100,6 +103,7 @@ class Job:
     steps: int | None
     trajectory: bool
     tta: bool = False
+    all_parts: bool = False
     per_label: bool = False
     save_probabilities: bool = False
     resume: bool
@@ -121,6 +125,7 @@ class Job:
             raise InputError("--resume keeps what --overwrite replaces: give one of them")
         if self.trajectory and (self.tta or self.save_probabilities):
             raise InputError("--trajectory shows one contour, --tta and --save-probabilities do not: give one of them")
+        flags = {"tta": self.tta or None, "all_parts": self.all_parts or None}
         return Plan(
             formats=tuple(self.format_ or ()),
             per_label=self.per_label,
@@ -133,7 +138,7 @@ class Job:
             shard=Shard.parse(self.shard) if self.shard else None,
             engine=self.engine,
             device=self.device,
-            settings=as_json({"solver": self.solver, "steps": self.steps, "tta": self.tta or None, **begun_with}),
+            settings=as_json({"solver": self.solver, "steps": self.steps, **flags, **begun_with}),
             arguments=as_json({**vars(self), **begun_with}),
         )
 

@@ -37,6 +37,7 @@ def segment(
     ] = None,
     trajectory: job.TrajectoryFlag = False,
     tta: job.TtaFlag = False,
+    all_parts: job.AllPartsFlag = False,
     per_label: job.PerLabelFlag = False,
     save_probabilities: job.ProbabilitiesFlag = False,
     resume: job.ResumeFlag = False,

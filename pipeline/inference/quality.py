@@ -5,6 +5,7 @@ TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's 
 IMPLAUSIBLE_SIZE:<name>  no whole one of these is as small or as large, says the bundle: a part, or something else
 FRAGMENTS:<name>       it lies in more parts than it has, and the smaller ones are more than STRAY of it
 PARTS_LEFT_OUT:<name>  it lay in more parts than are kept, and those left out were more than STRAY of it
+                       (--all-parts keeps them)
 FIELD_OF_VIEW          the scan is wider or narrower in-plane than the scans that the bundle was trained on
 FEW_SLICES             fewer than MIN_SLICES slices: an excerpt or a localizer
 SIDE_UNSURE            a part lies near the plane between left and right, or across it

@@ -89,15 +89,16 @@ class Segmenter:
         solver: Mapping[str, Any] | None = None,
         tta: bool = False,
         probabilities: bool = False,
+        all_parts: bool = False,
         weights: Sequence[str | Path] = (),
     ) -> Segmenter:
         """Load a bundle by name or folder.
 
         solver: fields of ode.solve.Solver that shall differ from the bundle's, {"method": "rk4", "steps": 4}.
-        tta, probabilities: as above.
+        tta, probabilities: as above. all_parts: leave nothing out that the bundle would (`parts`).
         weights: files in place of the bundle's own; of several, as of a cross-validation's folds, the outputs' mean.
-        InputError: no such bundle, a damaged or incomplete one, no such device, a solver where none is used, mirrors or
-        probabilities of a bundle that has none.
+        InputError: no such bundle, a damaged or incomplete one, no such device, a solver where none is used, mirrors,
+        probabilities or small parts of a bundle that has none.
         """
         root = Path(roots.bundle(bundle))
         where = chosen_device(device)
@@ -110,6 +111,8 @@ class Segmenter:
                 "run it by `python -m monai.bundle run`"
             ) from error
         segmenter._check()
+        if all_parts:
+            segmenter = segmenter._with_all_parts()
         integrate_by(segmenter.network, solver or {}, segmenter.name)
         return segmenter
 
@@ -180,6 +183,11 @@ class Segmenter:
             raise InputError(
                 f"{self.name} gives {self.gives.replace('_', ' ')}, no probabilities: leave out --save-probabilities"
             )
+
+    def _with_all_parts(self) -> Segmenter:
+        if self.parts is None:
+            raise InputError(f"{self.name} leaves no parts out: leave out --all-parts")
+        return replace(self, parts=None)
 
     def _segmented(self, image: Volume, prompt: Prompt) -> Segmentation:
         flags: tuple[str, ...] = ()

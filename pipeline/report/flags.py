@@ -7,7 +7,7 @@ FLAGS = {
     "TOUCHES_BORDER": "the label reaches the edge of the image: it is cut off there",
     "IMPLAUSIBLE_SIZE": "no whole one of these is as small or as large: a part of it, or something else",
     "FRAGMENTS": "the label lies in more parts than it has in a patient",
-    "PARTS_LEFT_OUT": "the label lay in several parts: small ones, more than a hundredth of it, were left out",
+    "PARTS_LEFT_OUT": "small parts, more than a hundredth of the label, were left out (--all-parts keeps them)",
     "FIELD_OF_VIEW": "the scan is wider or narrower than those that the bundle was trained on",
     "FEW_SLICES": "an excerpt or a localizer",
     "SIDE_UNSURE": "a part lies near the plane between the body's left and right, or across it",

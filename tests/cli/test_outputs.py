@@ -154,17 +154,21 @@ def test_one_file_has_nothing_beside_it(volumes: Bright, tmp_path: Path, flag: s
     assert result.exit_code == 2 and "need a folder as OUT" in result.stderr
 
 
-def test_mirrors_belong_to_what_a_resumed_run_must_have_in_common(volumes: Bright, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["--tta", "--all-parts"])
+def test_what_changes_labels_belongs_to_what_a_resumed_run_must_have_in_common(
+    volumes: Bright, tmp_path: Path, flag: str
+) -> None:
     run(tmp_path)
     assert run(tmp_path, "--resume").exit_code == 0 and volumes.calls == 2
-    assert run(tmp_path, "--resume", "--tta").exit_code == 0 and volumes.calls == 4
+    assert run(tmp_path, "--resume", flag).exit_code == 0 and volumes.calls == 4
 
 
 def test_what_a_bundle_cannot_do_is_said_before_the_first_case(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), AFFINE), tmp_path / "in" / "a.nii.gz")
-    for flag in ("--tta", "--save-probabilities"):
-        words = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--bundle", "kidney_ct_regression_segmentation"]
+    kidneys, lesions = "kidney_ct_regression_segmentation", "continuous_unet_isic_segmentation"
+    for flag, bundle in (("--tta", kidneys), ("--save-probabilities", kidneys), ("--all-parts", lesions)):
+        words = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--bundle", bundle]
         result = CliRunner().invoke(app, ["segment", *words, "--device", "cpu", flag])
         assert result.exit_code == 2 and f"leave out {flag}" in " ".join(result.stderr.split())
     assert not (tmp_path / "out").exists()

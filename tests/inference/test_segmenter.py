@@ -222,6 +222,7 @@ def test_small_parts_are_left_out_and_flagged_unless_somebody_drew_them(segmente
     assert np.array_equal(drawn.labels.array, bright) and drawn.flags == ()
     empty = replace(sees, parts=whole)(image, Prompt(initial=Volume(0 * bright, image.affine)))
     assert empty.flags == ("EMPTY_INITIAL", "PARTS_LEFT_OUT:kidney")
+    assert segmenter.parts is not None and Segmenter.from_bundle(NAME, device="cpu", all_parts=True).parts is None
 
 
 def test_a_bundle_without_weights_or_with_others_is_refused(empty_bundle):
