@@ -66,7 +66,13 @@ class OverlapBandLoss(nn.Module):
         self.near, self.weight = NarrowBandLoss(band=band), weight
         self.overlap = DiceCELoss(sigmoid=True, batch=True)
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss in float32."""
-        near = self.near(prediction, target)
-        return self.overlap(prediction.float(), (target > 0).float()) + self.weight * near
+    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Scalar loss in float32; `mask` (broadcastable, 1 = counts) leaves padded pixels out. 0 if nothing counts."""
+        near = self.near(prediction, target, mask)
+        p, inside = prediction.float(), (target > 0).float()
+        if mask is not None:
+            counts = mask.expand_as(p) > 0
+            if not counts.any():
+                return near
+            p, inside = p[counts][None, None], inside[counts][None, None]  # where a pixel lies is nothing to (2)
+        return self.overlap(p, inside) + self.weight * near

@@ -58,6 +58,20 @@ def test_overlap_and_band_are_added_as_written():
     assert found.item() == pytest.approx((entropy + 1 - dice + 7 * near).item(), rel=1e-4)
 
 
+def test_padded_pixels_do_not_count_by_overlap_either():
+    torch.manual_seed(0)
+    p, q = torch.randn(2, 1, 4, 6, requires_grad=True), torch.randn(2, 1, 4, 6)
+    mask = torch.zeros(2, 1, 4, 6)
+    nothing = OverlapBandLoss()(p, q, mask)
+    nothing.backward()
+    assert nothing == 0 and not p.grad.any()
+    mask[..., :3] = 1
+    found, alone = OverlapBandLoss()(p, q, mask), OverlapBandLoss()(p[..., :3], q[..., :3])
+    torch.testing.assert_close(found, alone)
+    found.backward()
+    assert not p.grad[..., 3:].any() and p.grad[..., :3].all()
+
+
 def test_a_map_far_on_the_right_side_of_its_contour_has_next_to_no_loss():
     q = torch.full((1, 1, 8, 8), -20.0)
     q[..., 2:6, 2:6] = 20.0
