@@ -84,19 +84,17 @@ bench: setup  ## CPU seconds and memory beside MONAI, surface-distance and torch
 	$(BIN)/python tests/benchmarks/grouping.py
 
 # make crossval SOURCE=folder of CT and label pairs: every figure of the kidney cards' cross-validation, from nothing.
-# Resumable: run it again after it was stopped. The evolution of a fold starts from the regressor of that fold, which is
-# trained by the loss of the shipped weights.
+# Resumable: run it again after it was stopped. The evolution of a fold starts from the regressor of that fold.
 REGRESSION := kidney_ct_regression_segmentation
 EVOLUTION := kits19_contour_evolution_segmentation
 score = $(BIN)/python -m monai.bundle run \
   --config_file "['bundles/$(1)/configs/train.yaml','bundles/$(1)/configs/evaluate.yaml']" --dataset_dir runs/btcv \
   --fold $$fold --weights runs/$(2)/$$fold/model.pt --output_dir runs/$(2)
 FIGURES := $(BIN)/python tests/benchmarks
-crossval: setup  ## cross-validate the kidney bundles, SOURCE=folder (4 hours of CPU)
+crossval: setup  ## cross-validate the kidney bundles, SOURCE=folder (2 hours of CPU)
 	$(BIN)/evoseg prepare pairs $(SOURCE) -o runs/btcv --label kidney=1,2 --window=-125,275 --size 200 --folds 3
 	for fold in 0 1 2; do \
-	  $(BIN)/evoseg train $(REGRESSION) --data runs/btcv --set fold=$$fold --set output_dir=runs/regression/$$fold \
-	    --set loss::_target_=pipeline.losses.narrow_band.NarrowBandLoss && \
+	  $(BIN)/evoseg train $(REGRESSION) --data runs/btcv --set fold=$$fold --set output_dir=runs/regression/$$fold && \
 	  $(call score,$(REGRESSION),regression) && \
 	  $(BIN)/evoseg train $(EVOLUTION) --data runs/btcv --set fold=$$fold --set output_dir=runs/evolution/$$fold \
 	    --set regressor_weights=runs/regression/$$fold/model.pt && \

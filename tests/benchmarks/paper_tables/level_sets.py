@@ -132,11 +132,17 @@ def _parts(table: Table, lines: Sequence[Line], load: Load, command: str, legend
         if table.against:  # one grid: all conditions beside that one
             yield grid(*write(table, [row for line in own for row in rows_of(line, table.shown[line.network], load)]))
             continue
-        for condition in table.conditions:
+        unprepared = []
+        for condition, settings in table.conditions.items():
             chosen = [line for line in own if condition in table.shown[line.network]]
             rows = [row for line in chosen for row in rows_of(line, [condition], load)]
+            there = any(testable(cell, settings) for line in chosen for cell in line.cells)
+            if not there and not any(row.stored for row in rows):
+                unprepared.append(condition)
+                continue
             yield from ([f"### {condition}"] if len(table.conditions) > 1 else [])
             yield grid(*write(table, rows))
+        yield from ([f"Not prepared, so not tested: {'; '.join(unprepared)}."] if unprepared else [])
     yield from absent(table, lines)
 
 
