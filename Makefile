@@ -18,7 +18,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup  ## kidneys on two real scans, and a roughly drawn kidney refined: labels, tables and pictures, in demo/
-	$(BIN)/evoseg segment tests/data/demo -o demo --bundle kidney_ct_regression_segmentation --overwrite
+	$(BIN)/evoseg segment tests/data/demo -o demo --bundle kits19_contour_evolution_segmentation --overwrite
 	$(BIN)/evoseg refine tests/data/demo/trunk.nii.gz --initial tests/data/initial/trunk.nii.gz -o demo/refined \
 	  --bundle kits19_contour_evolution_segmentation --trajectory --overwrite
 	@echo "Look at demo/overlays/ and at demo/refined/trajectory/trunk/trajectory.gif"
