@@ -166,7 +166,7 @@ def test_what_changes_labels_belongs_to_what_a_resumed_run_must_have_in_common(
 def test_what_a_bundle_cannot_do_is_said_before_the_first_case(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), AFFINE), tmp_path / "in" / "a.nii.gz")
-    kidneys, lesions = "kidney_ct_regression_segmentation", "continuous_unet_isic_segmentation"
+    kidneys, lesions = "kidney_ct_regression_segmentation", "continuous_unet_busi_segmentation"
     for flag, bundle in (("--tta", kidneys), ("--save-probabilities", kidneys), ("--all-parts", lesions)):
         words = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--bundle", bundle]
         result = CliRunner().invoke(app, ["segment", *words, "--device", "cpu", flag])
