@@ -11,6 +11,8 @@ from monai.utils import convert_to_dst_type
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline.io.volume import by_memory
+
 
 class LargestParts(Transform):
     """Labels (*spatial) or (1, *spatial), array or tensor -> those without their small parts.
@@ -34,7 +36,7 @@ class LargestParts(Transform):
 
     def small(self, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Where those parts are that are not kept."""
-        axes = sorted(range(labels.ndim), key=lambda axis: -abs(labels.strides[axis]))  # as they lie in memory
+        axes = by_memory(labels)
         small = np.zeros_like(labels, bool)  # of the same layout
         found, out = labels.transpose(axes), small.transpose(axes)
         for label, box in enumerate(ndimage.find_objects(found), start=1):

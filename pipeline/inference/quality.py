@@ -36,7 +36,7 @@ from scipy import ndimage
 from pipeline.io.geometry import is_sheared
 from pipeline.io.orientation import canonical_order
 from pipeline.io.segments import Segment
-from pipeline.io.volume import Volume
+from pipeline.io.volume import Volume, by_memory
 from pipeline.metrics.overlap import Overlap, label_counts
 
 AXES = {2: "yx", 3: "xyz"}  # number of array axes -> their names in tables: a picture's first axis runs down
@@ -73,7 +73,7 @@ def intensity(image: Volume, labels: Volume, names: Mapping[int, str], *, modali
 
     Of a picture in colour the mean of its channels. modality: what the bundle takes.
     """
-    axes = _by_memory(labels.array)
+    axes = by_memory(labels.array)
     found = labels.array.transpose(axes)
     inside = found != 0
     values = image.array.transpose(*axes, *range(labels.spatial_dims, image.array.ndim))[inside].astype(np.float64)
@@ -184,7 +184,7 @@ def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Itera
 def _unexpected(labels: Volume, segments: Mapping[int, Segment]) -> Iterator[str]:
     """Flags of labels that are there, but not as their segments say."""
     column, unit = _unit(labels)
-    found = labels.array.transpose(_by_memory(labels.array))
+    found = labels.array.transpose(by_memory(labels.array))
     boxes = ndimage.find_objects(found)
     for label, segment in segments.items():
         box = boxes[label - 1] if label <= len(boxes) else None
@@ -198,11 +198,6 @@ def _unexpected(labels: Volume, segments: Mapping[int, Segment]) -> Iterator[str
                 yield f"IMPLAUSIBLE_SIZE:{column_word(segment.name)}"
         if segment.parts and _stray_share(mask, segment.parts) > STRAY:
             yield f"FRAGMENTS:{column_word(segment.name)}"
-
-
-def _by_memory(array: NDArray) -> list[int]:
-    """The axes as the array lies in memory: to walk it in another order takes several times as long."""
-    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
 
 
 def _stray_share(mask: NDArray[np.bool_], parts: int) -> float:
