@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +54,22 @@ def cases(
         )
     drawn = set(random.Random(seed).sample(patients, stopping))
     return [case for case in rest if (case["patient"] in drawn) == (part == "stop")]
+
+
+def balanced(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cases in their order, those of rare kinds several times, one behind the other: each of a kind of n cases
+
+        round(sqrt(N / n)) times, N the cases of the most frequent kind.
+
+    A kind is one "class" and one "source_shape": pictures of one size come from one microscope, mostly. So rare kinds
+    count for the square root of their number, and each repetition is augmented in its own way.
+    """
+    kinds = [(case.get("class"), *case.get("source_shape", ())) for case in listed]
+    counts = Counter(kinds)
+    most = max(counts.values(), default=0)
+    return [
+        case for case, kind in zip(listed, kinds, strict=True) for _ in range(round(math.sqrt(most / counts[kind])))
+    ]
 
 
 def _of_classes(described: dict[str, Any], classes: Sequence[str] | None, folder: str | Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@ r"""Deep variational instance segmentation: one real-valued map f that is consta
 With the objects' numbers g (0 background), L(v) = v^2 / (2 t) below t = 0.1 and v - t/2 above (Huber), + = max(., 0):
 
     binary        mean over pixels of L(f+) where g = 0, of L((m1 - f)+) where g > 0                        (1)
+      or, with a slope s, of log(1 + e^(s (f - m1/2))) where g = 0, log(1 + e^(s (m1/2 - f))) where g > 0   (1')
     pair          mean of L(|f+_i - f+_j|) over pairs of pixels of one object + w mean of L((m2 - d)+) over
                   pairs of two, d = |max(f_i, b) - max(f_j, b)|                                             (2)
     Mumford-Shah  mean of log(1 + (f+(y, x) - f+(y, x + 1))^2 + (f+(y, x) - f+(y + 1, x))^2)                (3)
@@ -30,6 +31,10 @@ more within them than it gains between them. (Seen on nuclei after two epochs, a
 leaves pairs of little loss out of its mean.) Nor a floor b of (2) above 0: with 0 two neighbours part by the lower of
 them falling towards background as readily as by the higher rising, against (1). (Of nuclei trained so, f was 1.8 to 2.2
 on 45 of 100, above that on none, and below 1.2 on 46.) With b = m1 no object is pushed below m1.
+Nor (1'): (1) is a distance, whose minimum is a median. f is 0 or m1 and nothing between, at an edge in doubt it is the
+likelier of the two, and a weight of objects moves every edge. (1') is least where a pixel that is inside with
+probability p has f = m1/2 + log(p / (1 - p)) / s: f > m1/2 is inside, and how far says how surely. (4) then rounds to
+m1 or above: 1 is the value next to an edge in doubt, and on all nuclei f stayed there.
 """
 
 from __future__ import annotations
@@ -148,10 +153,19 @@ def _extremes(low: Tensor, high: Tensor, reach: int) -> tuple[Tensor, Tensor]:
 
 
 def binary_loss(
-    f: Tensor, labels: Tensor, *, margin: float = FOREGROUND_MARGIN, weights: Tensor | None = None
+    f: Tensor,
+    labels: Tensor,
+    *,
+    margin: float = FOREGROUND_MARGIN,
+    slope: float | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Equation (1); f (..., H, W) before any ReLU, labels of its shape; weights of the mean's pixels, of it too."""
-    loss = _huber(torch.where(labels > 0, margin - f, f).relu())
+    """Equation (1), with a slope (1'); f (..., H, W) before any ReLU, labels and weights of the mean of its shape."""
+    if slope is None:
+        loss = _huber(torch.where(labels > 0, margin - f, f).relu())
+    else:
+        outwards = f - margin / 2
+        loss = F.softplus(slope * torch.where(labels > 0, -outwards, outwards))
     return loss.mean() if weights is None else (weights * loss).sum() / weights.sum()
 
 
@@ -187,10 +201,10 @@ def mumford_shah_loss(f: Tensor) -> Tensor:
     return torch.log1p(across + down).mean()
 
 
-def quantisation_loss(f: Tensor, labels: Tensor) -> Tensor:
-    """Equation (4); 0 where there is no object."""
+def quantisation_loss(f: Tensor, labels: Tensor, *, least: float = 0.0) -> Tensor:
+    """Equation (4), of round f+ or `least`, the greater; 0 where there is no object."""
     positive, inside = f.relu(), labels > 0
-    distance = (positive - positive.round().detach()).abs()
+    distance = (positive - positive.round().clamp(min=least).detach()).abs()
     return (distance * inside).sum() / inside.sum().clamp(min=1)
 
 
@@ -201,6 +215,7 @@ class DVISLoss(nn.Module):
     pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms.
     different: w and b of (2).  border: s in pixels; 0: none.
     pixel_weights: in (1), of objects' pixels and of those that see two objects, beside 1.
+    slope: s of (1'); None: (1), the paper's.
     ValueError: f and labels of two shapes.
     """
 
@@ -215,10 +230,11 @@ class DVISLoss(nn.Module):
         different: Different = Different(),
         border: int = 0,
         pixel_weights: Sequence[float] = (1.0, 1.0),
+        slope: float | None = None,
     ) -> None:
         super().__init__()
         self.pairs, self.different = pairs, different
-        self.border, self.pixel_weights = border, pixel_weights
+        self.border, self.pixel_weights, self.slope = border, pixel_weights, slope
         self.weights = (binary, pair, mumford_shah, quantisation)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
@@ -231,10 +247,10 @@ class DVISLoss(nn.Module):
         of_objects, of_seams = self.pixel_weights
         weights = 1 + (of_objects - 1) * (labels > 0) + (of_seams - 1) * at_seams
         terms = (
-            binary_loss(f, labels, weights=weights),
+            binary_loss(f, labels, slope=self.slope, weights=weights),
             pair_loss(f, labels, pairs=self.pairs, different_weight=self.different.weight, floor=self.different.floor),
             mumford_shah_loss(f),
-            quantisation_loss(f, labels),
+            quantisation_loss(f, labels, least=0.0 if self.slope is None else FOREGROUND_MARGIN),
         )
         return sum((w * term for w, term in zip(self.weights, terms, strict=True) if w), f.new_zeros(()))
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.data.datalist import cases, images
+from pipeline.data.datalist import balanced, cases, images
 from pipeline.errors import InputError
 
 
@@ -131,3 +131,19 @@ def test_a_class_or_a_split_that_is_not_there_is_refused(pictures):
     (pictures / "dataset.json").write_text(json.dumps(described))
     with pytest.raises(InputError, match="stores no split"):
         cases(pictures, "train", fold="split")
+
+
+def test_rare_kinds_are_repeated_so_that_they_count_by_the_square_root_of_their_number():
+    kinds = {("grey", (256, 256)): 16, ("grey", (512, 160)): 4, ("colour", (256, 256)): 1, ("colour", None): 8}
+    listed = [
+        {"id": f"{kind}{k}", "class": kind[0]} | ({"source_shape": list(kind[1])} if kind[1] else {})
+        for kind, n in kinds.items()
+        for k in range(n)
+    ]
+    found = balanced(listed)
+    times = {case["id"]: found.count(case) for case in listed}
+    # round(sqrt(16 / n)): 1 of 16, 2 of 4, 4 of 1, 1 of 8 (1.41)
+    assert [times[f"{kind}0"] for kind in kinds] == [1, 2, 4, 1]
+    assert len(found) == 16 * 1 + 4 * 2 + 1 * 4 + 8 * 1
+    assert sorted(found, key=listed.index) == found  # in order
+    assert balanced([]) == []

@@ -65,6 +65,37 @@ def test_tiles_of_a_trained_kind_of_network_are_its_whole_map_when_the_halo_cove
     assert (short - whole).abs().max() > 1e-3
 
 
+def test_mirrored_tiles_are_the_mirrored_whole():
+    torch.manual_seed(0)
+    network = InstanceNet(filters=(4, 4, 4, 4), position_period=64).eval()
+    picture = torch.rand(1, 3, 96, 450)  # no multiple of the period: a tile mirrored by itself has other positions
+    both = {"grouping": GROUPING, "mirror_axes": (0, 1), "margin": 1.0}
+    with torch.inference_mode():
+        whole = InstanceInferer(**both)(picture, network)
+        tiled = InstanceInferer(tile=64, halo=128, **both)(picture, network)
+        alone = InstanceInferer(grouping=GROUPING)(picture, network)
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+    assert (whole - alone).abs().max() > 1e-3
+
+
+def test_mirrors_average_how_far_inside_a_pixel_lies_and_leave_the_numbers_alone():
+    """A network that says of a pixel what its place is: 0, 1, 2 ... along its row, 10, 20 ... down its column."""
+
+    def network(pictures):
+        rows, columns = pictures.shape[2:]
+        across, down = torch.arange(columns), 10 * torch.arange(1, rows + 1)
+        return torch.stack([across.expand(rows, columns), down[:, None].expand(rows, columns)])[None].float()
+
+    picture, f = torch.zeros(1, 1, 2, 5), torch.arange(5.0)
+    given = InstanceInferer(grouping=GROUPING, mirror_axes=(0, 1), margin=2.0)(picture, network)
+    # columns' mirror image says 4 ... 0; rows' says the same of f: of four views two are alike
+    expected = (f.clamp(max=2) + f.flip(0).clamp(max=2)) / 2 + (f - 2).relu()
+    torch.testing.assert_close(given[0, 0], expected.expand(2, 5))
+    torch.testing.assert_close(given[0, 1], torch.tensor([[10.0], [20.0]]).expand(2, 5))  # of the picture as it is
+    mean = InstanceInferer(grouping=GROUPING, mirror_axes=(0, 1), margin=None)(picture, network)
+    torch.testing.assert_close(mean[0], torch.tensor([2.0, 15.0])[:, None, None].expand(2, 2, 5))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (7, 5)])
 def test_pictures_without_objects_and_of_any_size(shape):
     assert not objects_of(np.zeros((*shape, 1), np.float32)).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import pytest
@@ -159,6 +160,22 @@ def test_the_binary_term_is_hubers_on_either_side_of_its_margins():
     torch.testing.assert_close(binary_loss(f, labels), torch.tensor(expected))
 
 
+def test_with_a_slope_the_binary_term_is_least_where_f_says_how_likely_a_pixel_is_inside():
+    slope, margin = 4.0, 2.0
+    chances = torch.tensor([0.1, 0.5, 0.9])
+    f = (margin / 2 + torch.log(chances / (1 - chances)) / slope).requires_grad_()
+    labels = torch.tensor([1.0, 0.0])[:, None].expand(2, 3)
+    weights = torch.stack([chances, 1 - chances])  # as often inside, as often not
+    loss = binary_loss(f.expand(2, 3), labels, margin=margin, slope=slope, weights=weights)
+    entropy = -(chances * chances.log() + (1 - chances) * (1 - chances).log())
+    assert loss.item() == pytest.approx(entropy.sum().item() / 3)
+    loss.backward()
+    torch.testing.assert_close(f.grad, torch.zeros(3), rtol=0, atol=1e-6)
+    assert DVISLoss(pair=0.0, mumford_shah=0.0, quantisation=0.0, slope=slope)(
+        torch.ones(1, 1, 2, 2), torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])
+    ).item() == pytest.approx(math.log(2))
+
+
 def test_the_mumford_shah_term_is_log_2_at_a_unit_edge_and_log_3_at_a_corner():
     f = torch.zeros(1, 1, 4, 4)
     f[..., 1:3, 1:3] = 1
@@ -176,11 +193,20 @@ def test_quantisation_pulls_to_the_nearest_whole_number_and_not_beside_objects()
     torch.testing.assert_close(f.grad, torch.tensor([0.5, -0.5, 0.0]))
 
 
+def test_with_a_slope_quantisation_pulls_no_object_to_the_value_of_an_edge_in_doubt():
+    f, labels = torch.tensor([[[[1.1, 2.2]]]]), torch.ones(1, 1, 1, 2)
+    torch.testing.assert_close(quantisation_loss(f, labels, least=2.0), torch.tensor((0.9 + 0.2) / 2))
+    alone = {"binary": 0.0, "pair": 0.0, "mumford_shah": 0.0, "quantisation": 1.0}
+    assert DVISLoss(**alone, slope=4.0)(f, labels).item() == pytest.approx((0.9 + 0.2) / 2)
+    assert DVISLoss(**alone)(f, labels).item() == pytest.approx((0.1 + 0.2) / 2)
+
+
 def test_the_gradient_is_that_of_the_loss_away_from_kinks():
     labels = scene(6)[:1]
     f = (imperfect(labels) + 0.013).double().requires_grad_()
     terms = (
         lambda x: binary_loss(x, labels),
+        lambda x: binary_loss(x, labels, slope=4.0),
         lambda x: pair_loss(x, labels, pairs=StratifiedPairs(window=5), different_weight=2.0),
         mumford_shah_loss,
         lambda x: quantisation_loss(x, labels),
