@@ -57,7 +57,7 @@ def test_scores_of_a_picture_are_those_of_its_pairs() -> None:
 
 @pytest.fixture
 def described(tmp_path: Path) -> Path:
-    """data/dsb2018: 6 pictures of 32 x 32 with two squares each; a table of one network and two bandwidths."""
+    """data/dsb2018: 6 pictures of 32 x 32 with two squares each; a table of two networks and three groupings."""
     draw, folder, listed = np.random.default_rng(0), tmp_path / "data" / "dsb2018", []
     folder.mkdir(parents=True)
     for k in range(6):
@@ -91,7 +91,7 @@ def test_a_table_of_instances_is_filled(described: Path) -> None:
     settings = [part for each in small for part in ("--set", each)]
     fill_table.main([str(described / "table.yaml"), *places, *settings])
     stored = json.loads(next((described / "runs").rglob("result.json")).read_text())
-    assert set(stored["conditions"]) == {"bandwidth 0.9", "bandwidth 0.4"}
+    assert set(stored["conditions"]) == {"components", "bandwidth 0.9", "bandwidth 0.4"}
     assert all(len(each["scores"]["ap50"]) == 2 for each in stored["conditions"].values())
     text = (described / "table.md").read_text()
     assert "3 of 3 cells are trained" in text and "| window 33 | bandwidth 0.9 | 0, 1 |" in text
