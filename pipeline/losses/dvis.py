@@ -134,6 +134,14 @@ class Different:
     floor: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Logistic:
+    """The binary term (1'): s, and its weight among the four."""
+
+    slope: float
+    weight: float = 1.0
+
+
 def inner(labels: Tensor, border: int) -> Tensor:
     """labels (B, 1, H, W) without what has another object or background within `border` pixels along each axis."""
     lowest, highest = _extremes(labels, labels, border)
@@ -212,10 +220,9 @@ class DVISLoss(nn.Module):
     """The weighted sum of (1) to (4), in float32.
 
     f: (B, 1, H, W), real, no activation. labels: (B, 1, H, W), whole numbers of any type, one an object, 0 background.
-    pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms.
+    pairs: a sampler of this module.  binary, pair, mumford_shah, quantisation: weights of the terms; a Logistic: (1').
     different: w and b of (2).  border: s in pixels; 0: none.
     pixel_weights: in (1), of objects' pixels and of those that see two objects, beside 1.
-    slope: s of (1'); None: (1), the paper's.
     ValueError: f and labels of two shapes.
     """
 
@@ -223,19 +230,19 @@ class DVISLoss(nn.Module):
         self,
         *,
         pairs: Pairs = STRATIFIED,
-        binary: float = 1.0,
+        binary: float | Logistic = 1.0,
         pair: float = 1.0,
         mumford_shah: float = 0.1,
         quantisation: float = 0.1,
         different: Different = Different(),
         border: int = 0,
         pixel_weights: Sequence[float] = (1.0, 1.0),
-        slope: float | None = None,
     ) -> None:
         super().__init__()
         self.pairs, self.different = pairs, different
-        self.border, self.pixel_weights, self.slope = border, pixel_weights, slope
-        self.weights = (binary, pair, mumford_shah, quantisation)
+        self.border, self.pixel_weights = border, pixel_weights
+        self.slope, of_binary = (binary.slope, binary.weight) if isinstance(binary, Logistic) else (None, binary)
+        self.weights = (of_binary, pair, mumford_shah, quantisation)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
         if f.shape != labels.shape or f.ndim != 4:

@@ -12,6 +12,7 @@ from pipeline.losses.dvis import (
     BalancedPairs,
     Different,
     DVISLoss,
+    Logistic,
     StratifiedPairs,
     UniformPairs,
     binary_loss,
@@ -171,7 +172,7 @@ def test_with_a_slope_the_binary_term_is_least_where_f_says_how_likely_a_pixel_i
     assert loss.item() == pytest.approx(entropy.sum().item() / 3)
     loss.backward()
     torch.testing.assert_close(f.grad, torch.zeros(3), rtol=0, atol=1e-6)
-    assert DVISLoss(pair=0.0, mumford_shah=0.0, quantisation=0.0, slope=slope)(
+    assert DVISLoss(binary=Logistic(slope=slope), pair=0.0, mumford_shah=0.0, quantisation=0.0)(
         torch.ones(1, 1, 2, 2), torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])
     ).item() == pytest.approx(math.log(2))
 
@@ -196,9 +197,9 @@ def test_quantisation_pulls_to_the_nearest_whole_number_and_not_beside_objects()
 def test_with_a_slope_quantisation_pulls_no_object_to_the_value_of_an_edge_in_doubt():
     f, labels = torch.tensor([[[[1.1, 2.2]]]]), torch.ones(1, 1, 1, 2)
     torch.testing.assert_close(quantisation_loss(f, labels, least=2.0), torch.tensor((0.9 + 0.2) / 2))
-    alone = {"binary": 0.0, "pair": 0.0, "mumford_shah": 0.0, "quantisation": 1.0}
-    assert DVISLoss(**alone, slope=4.0)(f, labels).item() == pytest.approx((0.9 + 0.2) / 2)
-    assert DVISLoss(**alone)(f, labels).item() == pytest.approx((0.1 + 0.2) / 2)
+    alone = {"pair": 0.0, "mumford_shah": 0.0, "quantisation": 1.0}
+    assert DVISLoss(**alone, binary=Logistic(slope=4.0, weight=0.0))(f, labels).item() == pytest.approx((0.9 + 0.2) / 2)
+    assert DVISLoss(**alone, binary=0.0)(f, labels).item() == pytest.approx((0.1 + 0.2) / 2)
 
 
 def test_the_gradient_is_that_of_the_loss_away_from_kinks():
