@@ -241,8 +241,8 @@ class DVISLoss(nn.Module):
         super().__init__()
         self.pairs, self.different = pairs, different
         self.border, self.pixel_weights = border, pixel_weights
-        self.slope, of_binary = (binary.slope, binary.weight) if isinstance(binary, Logistic) else (None, binary)
-        self.weights = (of_binary, pair, mumford_shah, quantisation)
+        self.slope = binary.slope if isinstance(binary, Logistic) else None
+        self.weights = (binary.weight if isinstance(binary, Logistic) else binary, pair, mumford_shah, quantisation)
 
     def forward(self, f: Tensor, labels: Tensor) -> Tensor:
         if f.shape != labels.shape or f.ndim != 4:
