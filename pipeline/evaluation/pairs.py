@@ -62,17 +62,21 @@ def maps_by_id(folder: Path, *, out: Path | None = None) -> dict[str, Case]:
     InputError: nothing there, two files for one case.
     """
     found: dict[str, Case] = {}
+    beside = 0
     drawn = {(folder / name).resolve() for name in BESIDE_LABELS}
     drawn |= {(out / PLOTS).resolve()} if out else set()
     for case in chain.from_iterable(_one_map_each(case, folder) for case in find_cases(folder)):
         place = case.files[0].parent.resolve()
         if drawn & {place, *place.parents}:
+            beside += 1
             continue
         name = LABEL_ENDING.sub("", case.id)
         if name in found:
             both = f"{found[name].files[0]} and {case.files[0]}"
             raise InputError(f"{both} are both maps of case {name}: keep one of them in {folder}")
         found[name] = case
+    if beside:
+        logger.info("%d of these are contours and the like that a run left beside its labels: passed over", beside)
     if not found:
         raise InputError(f"{folder} holds nothing to compare but contours and plots: give the folder of the labels")
     return found

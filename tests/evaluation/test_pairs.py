@@ -76,12 +76,14 @@ def test_an_empty_folder_is_refused(predictions, references, write) -> None:
 
 
 @pytest.mark.parametrize("drawn", ["overlays/a.png", "trajectory/a/levels.png"])
-def test_the_pictures_of_segment_are_no_predictions(predictions, references, write, drawn: str) -> None:
+def test_the_pictures_of_segment_are_no_predictions(predictions, references, write, caplog, drawn: str) -> None:
+    caplog.set_level("INFO")
     write(predictions / "a.nii.gz", 1)
     write(references / "a.nii.gz", 1)
     (predictions / drawn).parent.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(predictions / drawn)
     assert find_pairs(predictions, references)[1] == []
+    assert "1 of these" in caplog.text
 
 
 @pytest.mark.parametrize(("other", "named"), [({"shape": (4, 5, 7)}, "(4, 5, 7)"), ({"shift_mm": 2.5}, "2.5")])
