@@ -20,7 +20,7 @@ from pipeline.io.whole_file import append_text, write_text
 from pipeline.metrics.shapes import shapes
 
 OBJECTS_FILE = "objects.csv"
-COLUMNS = ("case", "label", "area_px", "centroid_x", "centroid_y", "eccentricity", "mean_intensity")
+COLUMNS = ("case", "label", "area_px", "centroid_x", "centroid_y", "eccentricity", "mean_intensity", "touches_border")
 Row = Sequence[str | int]
 
 
@@ -46,7 +46,10 @@ def add(path: Path, rows: Iterable[Row]) -> None:
 
 
 def rows(case: str, objects: Volume, image: Volume) -> list[Row]:
-    """The objects of one case. mean_intensity: of the image's own values, of colours their luminance."""
+    """The objects of one case. mean_intensity: of the image's own values, of colours their luminance.
+
+    touches_border: 1 of an object that the picture's edge cuts off, or seems to; its area and shape are not its own.
+    """
     found = shapes(objects.array, _grey(image.array))
     name = f"'{case}" if case[:1] in "=+-@'" else case  # as io/table.py: no cell begins as a formula does
     numbers = zip(
@@ -56,6 +59,7 @@ def rows(case: str, objects: Volume, image: Volume) -> list[Row]:
             [f"{value:.6g}" for value in column]
             for column in (found.centroid_x, found.centroid_y, found.eccentricity, found.mean_intensity)
         ),
+        found.touches_border.astype(int).tolist(),
         strict=True,
     )
     return [(name, *each) for each in numbers]

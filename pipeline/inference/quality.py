@@ -1,7 +1,8 @@
 """What a reader of cases.csv should look at: size and intensity of every label, flags for what may be wrong.
 
 EMPTY:<name>           the label was not found
-TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there
+TOUCHES_BORDER:<name>  the label reaches the first or last slice or the image's frame: it is cut off there.
+                       Of numbered objects, of which nearly every picture cuts some off, objects.csv says which
 IMPLAUSIBLE_SIZE:<name>  no whole one of these is as small or as large, says the bundle: a part, or something else
 FRAGMENTS:<name>       it lies in more parts than it has, and the smaller ones are more than STRAY of it
 PARTS_LEFT_OUT:<name>  it lay in more parts than are kept, and those left out were more than STRAY of it
@@ -134,14 +135,15 @@ def flags(
     field_of_view_mm: tuple[float, float] | None = None,
     scanned: str = "",
     segments: Mapping[int, Segment] | None = None,
+    numbered: bool = False,
 ) -> tuple[str, ...]:
     """The flags above that hold for this case.
 
     modality: what the bundle takes.  field_of_view_mm: the least and greatest in-plane side of the scans that it was
     trained on.  scanned: the modality in the image's header, empty if that is no DICOM.  segments: what is expected of
-    labels; None: anything.
+    labels; None: anything.  numbered: the labels are those of many objects.
     """
-    found = [*_label_flags(labels.array, names), *_unexpected(labels, segments or {})]
+    found = [*_label_flags(labels.array, names, cut_off=not numbered), *_unexpected(labels, segments or {})]
     if scanned not in (*_ANY_MODALITY, *_IN_DICOM.get(modality, (modality,))):
         found.append(f"{MODALITY}:{column_word(scanned)}")
     if image.spatial_dims == 3:
@@ -168,7 +170,7 @@ def _unit(labels: Volume) -> tuple[str, float]:
     return "area_px", 1.0
 
 
-def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Iterator[str]:
+def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str], *, cut_off: bool) -> Iterator[str]:
     present = label_counts(labels)
     at_border = set()
     for axis in range(labels.ndim):
@@ -177,7 +179,7 @@ def _label_flags(labels: NDArray[np.integer], names: Mapping[int, str]) -> Itera
     for label, name in names.items():
         if label >= len(present) or not present[label]:
             yield f"EMPTY:{column_word(name)}"
-        elif label in at_border:
+        elif cut_off and label in at_border:
             yield f"TOUCHES_BORDER:{column_word(name)}"
 
 

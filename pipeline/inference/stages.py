@@ -146,6 +146,7 @@ class Stages:
             "field_of_view_mm": segmenter.field_of_view_mm,
             "scanned": case.modality,
             "segments": segmenter.segments,
+            "numbered": found.objects is not None,
         }
         flags = quality.flags(image, found.labels, names, **described)
         if any(flag.startswith(quality.MODALITY) for flag in flags):  # it makes a whole batch worthless: said at once

@@ -25,6 +25,7 @@ class Shapes:
     centroid_y: NDArray[np.float64]  # along the rows
     eccentricity: NDArray[np.float64]
     mean_intensity: NDArray[np.float64]
+    touches_border: NDArray[np.bool_]  # has a pixel in the map's first or last row or column: perhaps it goes on there
 
 
 def shapes(objects: NDArray[np.integer], intensity: NDArray) -> Shapes:
@@ -44,6 +45,8 @@ def shapes(objects: NDArray[np.integer], intensity: NDArray) -> Shapes:
     cy, cx = total(y) / area, total(x) / area
     dy, dx = y - cy[index], x - cx[index]
     yy, xx, xy = total(dy * dy) / area + 1 / 12, total(dx * dx) / area + 1 / 12, total(dx * dy) / area
+    last_y, last_x = np.array(objects.shape) - 1
+    at_border = (y == 0) | (x == 0) | (y == last_y) | (x == last_x)
     half_sum, root = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
     return Shapes(
         labels=labels.astype(np.int64),
@@ -52,4 +55,5 @@ def shapes(objects: NDArray[np.integer], intensity: NDArray) -> Shapes:
         centroid_y=cy,
         eccentricity=np.sqrt(2 * root / (half_sum + root)),
         mean_intensity=total(intensity[y, x].astype(np.float64)) / area,
+        touches_border=total(at_border) > 0,
     )

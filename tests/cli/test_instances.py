@@ -88,6 +88,7 @@ def test_a_folder_of_pictures_gives_masks_a_table_and_outlines_and_is_resumed(tm
         "centroid_y": "7.5",
         "eccentricity": "",
         "mean_intensity": "77",
+        "touches_border": "0",
     }
     assert (out / "overlays/a.png").is_file() and (out / "overlays/sub/many.png").is_file()
     write(tmp_path / "in/b.png", 1)

@@ -74,6 +74,7 @@ def test_an_object_cut_off_at_any_side_is_named(axis: int, end: int) -> None:
     box[axis] = slice(0, 2) if end == 0 else slice(image.array.shape[axis] - 1, None)
     found = flags(image, labelled(image, label1=tuple(box), label2=ELSEWHERE), NAMES)
     assert found == ("TOUCHES_BORDER:kidney",)
+    assert flags(image, labelled(image, label1=tuple(box), label2=ELSEWHERE), NAMES, numbered=True) == ()
 
 
 @pytest.mark.parametrize(("trained_mm", "flagged"), [((250, 299), True), ((301, 500), True), ((299, 301), False)])

@@ -17,6 +17,12 @@ def test_a_rectangle_and_a_pixel_have_the_moments_of_the_plane():
     np.testing.assert_allclose(found.mean_intensity, [4, 5])
 
 
+def test_objects_that_the_frame_may_cut_off_are_told():
+    objects = np.zeros((6, 7), int)
+    objects[0, 3], objects[5, 3], objects[2, 0], objects[2, 6], objects[1:5, 2:5] = 1, 2, 3, 4, 5
+    assert shapes(objects, objects).touches_border.tolist() == [True] * 4 + [False]
+
+
 def test_turning_the_map_turns_the_centroid_and_leaves_the_shape():
     objects = np.zeros((40, 40), np.uint16)
     y, x = np.ogrid[:40, :40]
