@@ -25,13 +25,18 @@ Row = Sequence[str | int]
 
 
 def read(path: Path, *, keep: Collection[str]) -> dict[str, list[Row]]:
-    """Case -> its rows, of the cases in `keep` that the table has; {} where there is none."""
+    """Case -> its rows, of the cases in `keep` that the table has; {} where there is none.
+
+    Columns that a table of an earlier version lacks are empty.
+    """
     found: dict[str, list[Row]] = {}
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.reader(file):
-                if len(row) == len(COLUMNS) and (case := row[0].removeprefix("'")) in keep:
-                    found.setdefault(case, []).append(row)
+            table = csv.reader(file)
+            width = len(next(table, ()))
+            for row in table:
+                if len(row) == width and (case := row[0].removeprefix("'")) in keep:
+                    found.setdefault(case, []).append([*row, *[""] * (len(COLUMNS) - width)])
     return found
 
 

@@ -134,6 +134,13 @@ def test_the_table_has_a_row_an_object_and_drops_those_of_cases_that_are_not_don
     assert first == {"label": 1, "area_px": 8, "mean_intensity": 9} | place
 
 
+def test_rows_of_a_table_with_fewer_columns_are_kept(tmp_path):
+    path = tmp_path / "objects.csv"
+    path.write_text("case,label,area_px\na,1,20\na,2\n")  # the last row is one that a killed run was writing
+    (row,) = object_table.read(path, keep={"a"})["a"]
+    assert row == ["a", "1", "20", *[""] * (len(object_table.COLUMNS) - 3)]
+
+
 def test_a_colours_luminance_is_its_intensity():
     red = np.zeros((2, 2, 3), np.uint8)
     red[..., 0] = 100
