@@ -98,6 +98,16 @@ def test_a_folder_of_pictures_gives_masks_a_table_and_outlines_and_is_resumed(tm
 
 
 @pytest.mark.usefixtures("segmenter")
+def test_an_object_at_the_border_is_told_in_the_table_and_is_no_flag(tmp_path: Path) -> None:
+    picture = np.zeros((16, 20), np.uint8)
+    picture[4:12, :6], picture[4:12, 10:16] = 51, 77
+    Image.fromarray(picture).save(tmp_path / "cut.png")
+    assert run(tmp_path / "cut.png", "-o", tmp_path / "out") == 0
+    assert [row["touches_border"] for row in rows(tmp_path / "out/objects.csv")] == ["1", "0"]
+    assert "TOUCHES_BORDER" not in rows(tmp_path / "out/cases.csv")[0]["flags"]
+
+
+@pytest.mark.usefixtures("segmenter")
 def test_a_table_of_somebody_elses_is_not_written_over(tmp_path: Path) -> None:
     write(tmp_path / "in/a.png", 1)
     (tmp_path / "out").mkdir()
