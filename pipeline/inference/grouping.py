@@ -94,11 +94,11 @@ def group(
         places = np.flatnonzero(maximum_filter(foreground, 2 * border + 1))
         own = grown(objects.ravel()[places], places, f.shape)
     objects = np.zeros(f.shape, np.int32)
-    objects.ravel()[places] = _numbered(own, min_area)
+    objects.ravel()[places] = numbered(own, min_area)
     return objects
 
 
-def _numbered(objects: NDArray[np.int32], min_area: int) -> NDArray[np.int32]:
+def numbered(objects: NDArray[np.int32], min_area: int) -> NDArray[np.int32]:
     """Objects of `min_area` pixels or more as 1, 2 ... in the order of their first pixels, the others as 0."""
     areas = np.bincount(objects, minlength=1)
     areas[0] = 0

@@ -1,6 +1,6 @@
 r"""The second stage: candidates of several groupings, each scored by a head, of those that overlap the best kept.
 
-    candidates  objects of the map by every grouping (grouping.py); equal ones once                         (1)
+    candidates  objects of the map by every grouping (grouping.py, valleys.py); equal ones once             (1)
     kept        by falling score (networks/instance_head.py): those of `least_score` or more of which no    (2)
                 kept one covers more than half, nor lies by more than half within them
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.errors import InputError
-from pipeline.inference.grouping import ModeGrouping
+from pipeline.inference.grouping import Grouping, ModeGrouping
 from pipeline.metrics.instances import object_pairs
 from pipeline.networks.instance_head import Candidates, InstanceHead
 
@@ -41,7 +41,7 @@ AT_ONCE = 256  # candidates that the head looks at together
 class CandidateGrouping:
     """How candidates (1) are made of f (rows, columns)."""
 
-    groupings: Sequence[ModeGrouping] = BANDWIDTHS
+    groupings: Sequence[Grouping] = BANDWIDTHS
 
     def __call__(self, f: NDArray[np.floating]) -> Candidates:
         """Candidates on the CPU."""

@@ -49,6 +49,10 @@ def test_settings_that_make_no_network_are_refused():
         InstanceNet(filters=(8,))
     with pytest.raises(InputError, match="multiple of 8"):
         InstanceNet(filters=(4, 4, 4, 4), position_period=20)
+    with pytest.raises(InputError, match="each of 4 levels"):
+        InstanceNet(filters=(4, 4, 4, 4), refinements=(1, 1, 1, 1, 1))
+    with pytest.raises(InputError, match="each of 4 levels"):
+        InstanceNet(filters=(4, 4, 4, 4), refinements=(1, -1))
 
 
 def test_a_map_begins_with_what_classes_have_taught_but_for_the_last_layer():
@@ -62,7 +66,27 @@ def test_a_map_begins_with_what_classes_have_taught_but_for_the_last_layer():
     assert torch.equal(other.head.weight, head)
 
 
+def test_a_refined_network_begins_as_the_one_whose_weights_it_takes():
+    torch.manual_seed(0)
+    plain = InstanceNet(**SMALL).eval()
+    refined = InstanceNet(**SMALL, refinements=(2, 1)).start_from(plain.state_dict()).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(refined(image(1, 3, 40, 40)), plain(image(1, 3, 40, 40)), rtol=0, atol=0)
+    refined.train()(image(2, 3, 40, 40)).square().mean().backward()
+    scales = [part.norm.weight for level in refined.refinements for part in level]
+    assert len(scales) == 3
+    assert all(scale.grad.abs().max() > 0 for scale in scales)  # and it learns from there
+    again = InstanceNet(**SMALL, refinements=(2, 1)).start_from(refined.state_dict())
+    for name, tensor in refined.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+
+
 def test_weights_of_another_network_are_refused():
     wide = InstanceNet(filters=(8, 8, 8, 8), encoder="lite0")
     with pytest.raises(RuntimeError, match="size mismatch"):
         InstanceNet(**SMALL).start_from(wide.state_dict())
+    refined = InstanceNet(**SMALL, refinements=(1,))
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*refinements"):
+        InstanceNet(**SMALL).start_from(refined.state_dict())
+    with pytest.raises(RuntimeError, match=r"Missing key.*refinements"):
+        InstanceNet(**SMALL, refinements=(2,)).start_from(refined.state_dict())
