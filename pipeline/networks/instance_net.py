@@ -36,6 +36,7 @@ from pipeline.networks.efficientnet_lite import EfficientNetLite
 from pipeline.networks.recorded import EDGE, Recorded
 
 START_BIAS = 1.0
+POSITIONS = 4  # channels: sine and cosine of rows and of columns
 
 
 class InstanceNet(Recorded):
@@ -71,7 +72,7 @@ class InstanceNet(Recorded):
             raise InputError(f"refinements is {list(refinements)}, at most a number for each of {depth + 1} levels")
         self.encoder.levels = self.encoder.levels[:depth]
         self.position_period = position_period
-        places = 0 if position_period is None else 4
+        places = 0 if position_period is None else POSITIONS
         features = [in_channels, *self.encoder.channels[:depth]]
         below = [*filters[1:], 0]
         self.skips = nn.ModuleList(
@@ -95,9 +96,11 @@ class InstanceNet(Recorded):
         """Load trained weights; a last layer of another number of outputs is not taken, and stays as it is.
 
         So a map of instances can begin with what a network of classes has learned of their borders. Weights of a
-        network that refines no level leave (3) as it is.
+        network that refines no level leave (3) as it is; a network without position channels does without theirs.
         """
         own = self.state_dict()
+        if self.position_period is None:
+            weights = {name: _without_positions(tensor, own.get(name)) for name, tensor in weights.items()}
         kept = {name for name in weights if name.startswith("head.") and weights[name].shape != own[name].shape}
         if not any(name.startswith("refinements.") for name in weights):
             kept |= {name for name in own if name.startswith("refinements.")}
@@ -136,6 +139,13 @@ class Refinement(nn.Module):
         return F.relu(z + self.norm(self.last(self.first(z))))
 
 
+def _without_positions(kernel: Tensor, own: Tensor | None) -> Tensor:
+    """The kernel of a convolution that saw position channels too, which come last, without them."""
+    if own is None or kernel.ndim != 4 or kernel.shape[1] != own.shape[1] + POSITIONS:
+        return kernel
+    return kernel[:, : own.shape[1]]
+
+
 def _positions(like: Tensor, *, stride: int, period: int) -> Tensor:
     """(B, 4, H, W) for a level (B, C, H, W): sine and cosine of the rows' and the columns' place in the image."""
     batch, _, height, width = like.shape
@@ -145,4 +155,4 @@ def _positions(like: Tensor, *, stride: int, period: int) -> Tensor:
     )
     rows = torch.stack([down.sin(), down.cos()])[:, :, None].expand(2, height, width)
     columns = torch.stack([across.sin(), across.cos()])[:, None].expand(2, height, width)
-    return torch.cat([rows, columns]).to(like.dtype).expand(batch, 4, height, width)
+    return torch.cat([rows, columns]).to(like.dtype).expand(batch, POSITIONS, height, width)

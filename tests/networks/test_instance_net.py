@@ -81,6 +81,19 @@ def test_a_refined_network_begins_as_the_one_whose_weights_it_takes():
         assert torch.equal(again.state_dict()[name], tensor), name
 
 
+def test_a_network_without_position_channels_begins_with_the_rest_of_what_was_learned():
+    torch.manual_seed(0)
+    with_places = InstanceNet(**SMALL, position_period=64).eval()
+    for merge in with_places.merges:
+        with torch.no_grad():
+            merge.conv.weight[:, -4:] = 0  # places that say nothing: the networks are then one
+    without = InstanceNet(**SMALL).start_from(with_places.state_dict()).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(without(image(1, 3, 40, 40)), with_places(image(1, 3, 40, 40)))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        with_places.start_from(without.state_dict())
+
+
 def test_weights_of_another_network_are_refused():
     wide = InstanceNet(filters=(8, 8, 8, 8), encoder="lite0")
     with pytest.raises(RuntimeError, match="size mismatch"):
