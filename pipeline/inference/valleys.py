@@ -48,10 +48,10 @@ class ValleyGrouping:
     def __call__(self, outputs: NDArray[np.floating]) -> NDArray[np.int32]:
         (f,) = outputs
         foreground = maximum_filter(f > self.inside, 2 * self.border + 1)
-        within = np.where(foreground, np.clip(f, 0, FOREGROUND_MARGIN), 0)
+        within = np.where(foreground, np.clip(f, 0, FOREGROUND_MARGIN), 0).astype(np.float32)
         surface = self.certainty * within
         if not foreground.all():  # without an edge there is no distance
-            surface = surface + self.distance * distance_transform_edt(foreground)
+            surface += self.distance * distance_transform_edt(foreground).astype(np.float32)
         parts = _parted(gaussian_filter(surface, self.smoothing), foreground, self.depth)
         return numbered(parts.ravel(), self.min_area).reshape(f.shape)
 
