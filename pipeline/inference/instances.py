@@ -1,17 +1,16 @@
 r"""Objects of pictures of any size: the network on the picture's own pixels, by tiles where it is large, grouped once.
 
     f on tile T = network(picture on T and `halo` pixels around it) on T                                    (1)
-    f = mean over views v of min(f_v, m1), brought back, + max(f_0 - m1, 0)                                 (2)
+    f = mean over mirror images v of min(f_v, m1), mirrored back, + max(f_0 - m1, 0)                        (2)
 
-Views are mirror images, each at the picture's own scale and enlarged. Pictures are never stretched otherwise: a network
-knows nuclei by their size. Where f at a pixel depends on no more than `halo`
+Pictures are never stretched: a network knows nuclei by their size. Where f at a pixel depends on no more than `halo`
 pixels around it, (1) is f of the whole picture to the last bit of rounding, and grouping sees no seam: objects are
 numbered on the whole map, not joined afterwards. Tiles begin at multiples of `tile`, which must be one of the network's
 stride and of the period of its positions.
 
-A mean of f over views is none, since each numbers the objects in its own way. But what is 0 beside them, falls between
-them and is m1 or more on them does not depend on the numbers: (2) has the mean of how far inside a pixel lies, and the
-numbers of the picture as it is, f_0. For n mirrored axes it costs 2^n networks, and the square of s as many at scale s.
+A mean of f over mirror images is none, since each numbers the objects in its own way. But what is 0 beside them, falls
+between them and is m1 or more on them does not depend on the numbers: (2) has the mean of how far inside a pixel lies,
+and the numbers of the picture as it is, f_0. It costs 2^n networks for n axes.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from pipeline.errors import CaseError
 from pipeline.inference.grouping import Grouping
@@ -41,7 +39,6 @@ class InstanceInferer(Inferer):
 
     grouping: what makes objects of it. tile, halo: in pixels; a picture that fits into one tile is not divided.
     mirror_axes: of (2), 0 rows, 1 columns; the first channel is f, the others are those of the picture as it is.
-    scales: of (2) besides 1, bilinear there and back.
     margin: m1 of (2); None: there is no f, the mean is taken of all channels (logits of classes).
     ValueError: a halo that is no multiple of 64, a tile that is none.
     """
@@ -55,7 +52,6 @@ class InstanceInferer(Inferer):
         tile: int = 1024,
         halo: int = 256,
         mirror_axes: Sequence[int] = (),
-        scales: Sequence[float] = (),
         margin: float | None = FOREGROUND_MARGIN,
     ) -> None:
         super().__init__()
@@ -64,9 +60,7 @@ class InstanceInferer(Inferer):
                 f"tile {tile} and halo {halo} must be multiples of 64, or tiles see positions of their own"
             )
         self.grouping, self.tile, self.halo = grouping, tile, halo
-        self.margin = margin
-        mirrors = [[2 + axis for axis in axes] for axes in _subsets(mirror_axes)]
-        self._views = [(axes, scale) for scale in (1.0, *scales) for axes in mirrors][1:]
+        self.mirror_axes, self.margin = mirror_axes, margin
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """ValueError: `inputs` are no pictures."""
@@ -74,29 +68,15 @@ class InstanceInferer(Inferer):
             raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be pictures (B, C, rows, columns)")
         pictures = inputs.as_subclass(Tensor)
         first = self._whole(pictures, network, *args, **kwargs)
-        views = (self._view(pictures, axes, scale, network, *args, **kwargs) for axes, scale in self._views)
-        number = 1 + len(self._views)
+        views = [[2 + axis for axis in axes] for axes in _subsets(self.mirror_axes)[1:]]
+        mirrored = (self._whole(pictures.flip(axes), network, *args, **kwargs).flip(axes) for axes in views)
         if self.margin is None:
-            first = sum(views, first) / number
-        elif self._views:
+            first = sum(mirrored, first) / (1 + len(views))
+        elif views:
             f = first[:, :1]
-            inside = sum(views, f.clamp(max=self.margin))
-            first = torch.cat([inside / number + (f - self.margin).relu(), first[:, 1:]], dim=1)
+            inside = sum((each[:, :1].clamp(max=self.margin) for each in mirrored), f.clamp(max=self.margin))
+            first = torch.cat([inside / (1 + len(views)) + (f - self.margin).relu(), first[:, 1:]], dim=1)
         return convert_to_dst_type(first, inputs)[0]
-
-    def _view(
-        self, pictures: Tensor, axes: list[int], scale: float, network: Callable[..., Tensor], *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """What the network says of the pictures mirrored along `axes` and enlarged, brought back; min(f, m1) alone."""
-        size, seen = pictures.shape[2:], pictures.flip(axes)
-        if scale != 1:
-            seen = F.interpolate(seen, size=[round(scale * n) for n in size], mode="bilinear")
-        given = self._whole(seen, network, *args, **kwargs)
-        if self.margin is not None:
-            given = given[:, :1].clamp(max=self.margin)
-        if scale != 1:
-            given = F.interpolate(given, size=size, mode="bilinear", antialias=True)
-        return given.flip(axes)
 
     def _whole(self, pictures: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """(1)."""

@@ -96,40 +96,9 @@ def test_mirrors_average_how_far_inside_a_pixel_lies_and_leave_the_numbers_alone
     torch.testing.assert_close(mean[0], torch.tensor([2.0, 15.0])[:, None, None].expand(2, 2, 5))
 
 
-def test_scales_average_what_enlarged_pictures_say_of_the_same_place():
-    columns = []
-
-    def network(pictures):
-        columns.append(pictures.shape[3])
-        return torch.cat([pictures, torch.full_like(pictures, pictures.shape[3])], dim=1)
-
-    ramp = (torch.arange(40.0) / 10).expand(1, 1, 9, 40)
-    inferer = {"grouping": GROUPING, "scales": (1.5, 2)}
-    given = InstanceInferer(**inferer, mirror_axes=(1,), margin=3.0)(ramp, network)
-    assert columns == [40, 40, 60, 60, 80, 80]
-    # a ramp stays one, but for the ends and where 3 cuts it off; the numbers above 3 are the picture's own
-    torch.testing.assert_close(given[0, 0, :, 2:28], ramp[0, 0, :, 2:28], rtol=0, atol=2e-3)  # of steps of 0.1
-    torch.testing.assert_close(given[0, 0, :, 33:38], ramp[0, 0, :, 33:38], rtol=0, atol=2e-3)
-    assert (given[0, 1] == 40).all()
-    mean = InstanceInferer(**inferer, margin=None)(ramp, network)
-    torch.testing.assert_close(mean[0, 1], torch.full((9, 40), 60.0))
-    torch.testing.assert_close(mean[0, 0, :, 2:38], ramp[0, 0, :, 2:38], rtol=0, atol=2e-3)
-
-
-def test_enlarged_tiles_are_the_enlarged_whole():
-    torch.manual_seed(0)
-    network = InstanceNet(filters=(4, 4, 4, 4), position_period=64).eval()
-    picture = torch.rand(1, 3, 64, 220)
-    both = {"grouping": GROUPING, "scales": (1.5,), "margin": 1.0}
-    with torch.inference_mode():
-        whole = InstanceInferer(**both)(picture, network)
-        tiled = InstanceInferer(tile=64, halo=128, **both)(picture, network)
-    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (7, 5)])
 def test_pictures_without_objects_and_of_any_size(shape):
-    assert not objects_of(np.zeros((*shape, 1), np.float32), scales=(1.5,), mirror_axes=(0,)).any()
+    assert not objects_of(np.zeros((*shape, 1), np.float32)).any()
     assert objects_of(np.full((*shape, 1), 0.2, np.float32)).max() == (1 if shape[0] * shape[1] >= 4 else 0)
 
 
