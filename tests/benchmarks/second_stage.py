@@ -42,16 +42,17 @@ def main() -> None:
     config = ConfigParser.load_config_file(str(ROOT / CONFIG))
     bundle = ConfigParser(config | {"dataset_dir": given.data, "initialize": []})
     bundle["validate::dataset::data"] = "$cases(@dataset_dir, 'test', fold=@fold)"
-    network, candidates = (bundle.get_parsed_content(name) for name in ("network_def", "candidates"))
+    network, grouping = (bundle.get_parsed_content(name) for name in ("network_def", "verified_grouping"))
     network.load_state_dict(torch.load(given.weights, map_location="cpu", weights_only=True))
     network.eval()
     counted = []
     for sample in bundle.get_parsed_content("validate::dataset"):
         outputs = network(sample["image"][None])[0]
-        found = candidates(outputs[0].numpy())
+        found = grouping.candidates(outputs[0].numpy())
         scores = network.head.scores(scored(network.head, outputs, found)).numpy()
         there = int((torch.bincount(sample["label"].long().flatten())[1:] > 0).sum())
-        counted.append((there, len(found.number), int(suppressed(found, scores).max(initial=0))))
+        kept = int(suppressed(found, scores, least_score=grouping.least_score).max(initial=0))
+        counted.append((there, len(found.number), kept))
     there, seen, kept = np.mean(counted, axis=0)
     write(f"a picture, mean of {len(counted)}: {there:.1f} objects, {seen:.1f} candidates, {kept:.1f} kept")
     whole = cost(network, (3, given.size, given.size)).multiply_adds
