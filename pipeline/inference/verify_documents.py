@@ -67,14 +67,14 @@ def card_has_its_headings(root: Path) -> Iterator[str]:
 
 
 def scores_agree(root: Path) -> Iterator[str]:
-    """Each number of eval_metrics stands, written in the same way, in the card's section on performance."""
+    """Each number of eval_metrics stands, to its last digit that is no 0, in the card's section on performance."""
     performance = "\n".join(text for heading, text in sections(root) if "performance" in heading.lower())
-    numbers = set(re.findall(r"\d+(?:\.\d+)?", performance))
+    numbers = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", performance)}
     metrics = metadata(root).get("eval_metrics", {})
     if not metrics:
         yield "metadata.json has no eval_metrics"
     for name, value in metrics.items():
-        if str(value) not in numbers:
+        if value not in numbers:
             yield f"eval_metrics {name} is {value}, which the card's section on performance does not tell"
 
 

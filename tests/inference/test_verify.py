@@ -156,6 +156,13 @@ def test_a_broken_rule_is_told(bundle: Path, only: Only, rule: str, damage: Dama
     assert any(word in problem for problem in problems), problems
 
 
+def test_a_score_is_the_same_number_whatever_zeros_end_it(bundle: Path, only: Only) -> None:
+    in_metadata(eval_metrics={"mean_dice": 0.711})(bundle)
+    in_card("## Performance\n", "## Performance\n\nDice 0.7110.\n")(bundle)
+    only(SCORES)
+    assert verify(bundle) == [(SCORES, [])]
+
+
 def test_a_difference_in_a_part_of_the_network_is_told_and_equal_parts_are_equal(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("models", "docs")
     root = Path(shutil.copytree(GOOD.with_name("continuous_unet_busi_segmentation"), tmp_path / "b", ignore=ignored))
