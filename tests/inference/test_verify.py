@@ -160,7 +160,8 @@ def test_a_score_is_the_same_number_whatever_zeros_end_it(bundle: Path, only: On
     in_metadata(eval_metrics={"mean_dice": 0.711})(bundle)
     in_card("## Performance\n", "## Performance\n\nDice 0.7110.\n")(bundle)
     only(SCORES)
-    assert verify(bundle) == [(SCORES, [])]
+    [(_, problems)] = verify(bundle)
+    assert not problems
 
 
 def test_a_difference_in_a_part_of_the_network_is_told_and_equal_parts_are_equal(tmp_path: Path) -> None:
