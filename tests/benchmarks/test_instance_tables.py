@@ -86,6 +86,7 @@ def test_a_table_of_instances_is_filled(described: Path) -> None:
         "pretrained=false",
         "device=cpu",
         "filters=[4, 4, 4]",
+        "refinements=[1]",
     ]
     places = ["--data", str(described / "data"), "--runs", str(described / "runs"), "--output", str(described)]
     settings = [part for each in small for part in ("--set", each)]
@@ -112,7 +113,8 @@ def test_the_second_stage_learns_on_a_map_that_stays(described: Path) -> None:
     torch.save(maps, described / "map.pt")
     config = yaml.safe_load(BUNDLE.read_text()) | yaml.safe_load((TABLES / "second_stage.yaml").read_text())
     config |= {"dataset_dir": str(described / "data" / "dsb2018"), "output_dir": str(described / "out")}
-    config |= {"initial_weights": str(described / "map.pt"), "filters": [4, 4, 4], "crop": 32, "batch_size": 2}
+    config |= {"initial_weights": str(described / "map.pt"), "filters": [4, 4, 4], "refinements": [1]}
+    config |= {"crop": 32, "batch_size": 2}
     parser = ConfigParser(config | {"max_epochs": 1, "device": "$torch.device('cpu')"})
     # the untrained map is noise: every blob is a candidate
     parser["map_grouping"] |= {"inside": -10.0, "min_area": 1}
