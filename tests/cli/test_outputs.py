@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_a_case_that_lacks_one_of_its_files_is_done_again(
     if broken:
         path.write_bytes(whole[: len(whole) // 2])
     assert run(tmp_path, *flags, "--resume").exit_code == 0
-    assert volumes.calls == 3 and path.read_bytes() == whole
+    assert volumes.calls == 3 and gzip.decompress(path.read_bytes()) == gzip.decompress(whole)
 
 
 def test_what_is_no_longer_asked_for_does_not_stay_beside_new_labels(volumes: Bright, tmp_path: Path) -> None:
