@@ -110,7 +110,7 @@ def write_nifti(
         if not path.name.lower().endswith(".gz"):
             _write_all(cast(BinaryIO, raw), header, voxels)
         else:
-            # No name and no time in the gzip header. ISA-L itself may pack the same voxels otherwise, once in many runs.
+            # No name and no time in the gzip header; ISA-L itself packs the same voxels otherwise once in many runs.
             with igzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0) as file:
                 _write_all(cast(BinaryIO, file), header, voxels)
 
