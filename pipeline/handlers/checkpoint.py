@@ -46,6 +46,7 @@ class Checkpoints:
         It goes by what checkpoint.pt holds, so a run that was stopped ends where it would have, while MONAI's
         EarlyStopHandler begins to count anew. A run that ended so goes on where `patience` is None or larger.
     Of several processes (torchrun) all continue from the checkpoint, and the first alone writes.
+    InputError: an epoch left weights that are no numbers, as one NaN in one sample does for good; both files stay.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Checkpoints:
     def attach(self, trainer: Engine) -> None:
         trainer.add_event_handler(Events.STARTED, self.load)
         self.evaluator.add_event_handler(Events.COMPLETED, self.judge, trainer)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.refuse_nan)
         if _first_process():
             trainer.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
@@ -93,6 +95,15 @@ class Checkpoints:
         self.best_score, self.best_epoch, self.waited = state["best_score"], state["best_epoch"], state.get("waited", 0)
         self._end_if_waited_long(trainer)
         logger.info("continuing %s after epoch %d of %d", self.checkpoint, state["epoch"], state["max_epochs"])
+
+    def refuse_nan(self, trainer: Engine) -> None:
+        broken = [name for name, weight in self.network.named_parameters() if not torch.isfinite(weight).all()]
+        if broken:
+            raise InputError(
+                f"after epoch {trainer.state.epoch} weights are NaN or infinite ({broken[0]}); {self.checkpoint} is "
+                "left as it was. Look for a transform or a case that gives NaN, or train with a smaller learning_rate into "
+                "another output_dir"
+            )
 
     def save(self, trainer: Engine) -> None:
         counters = {

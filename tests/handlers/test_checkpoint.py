@@ -30,7 +30,7 @@ class Stopped(Exception):
     """Stands for a killed process."""
 
 
-def run(folder, epochs=4, *, stop_in=None, scores=(0.1, 0.5, 0.3, 0.4), **settings):
+def run(folder, epochs=4, *, stop_in=None, nan_in=None, scores=(0.1, 0.5, 0.3, 0.4), **settings):
     """Trains a small network, as a fresh process would; returns its weights and the handler."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
@@ -61,6 +61,12 @@ def run(folder, epochs=4, *, stop_in=None, scores=(0.1, 0.5, 0.3, 0.4), **settin
         def stop(engine):
             if engine.state.iteration == stop_in:
                 raise Stopped
+
+    if nan_in is not None:  # as one broken sample does
+
+        @trainer.on(Events.ITERATION_COMPLETED(once=nan_in))
+        def spoil(_):
+            network[2].bias.data.fill_(torch.nan)
 
     trainer.run()
     return network.state_dict(), checkpoints
@@ -99,6 +105,17 @@ def test_the_shipped_weights_are_half_precision_and_load_by_themselves(tmp_path)
 def test_a_score_that_is_not_a_number_keeps_nothing(tmp_path):
     run(tmp_path, scores=(float("nan"),) * 4)
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_weights_that_are_no_numbers_end_the_run_and_replace_nothing(tmp_path):
+    two_epochs = 2 * 4  # iterations
+    with pytest.raises(InputError, match=r"after epoch 3 weights are NaN .*0\.weight.* learning_rate"):
+        run(tmp_path, nan_in=two_epochs + 1)
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert kept["epoch"] == 2
+    weights = torch.load(tmp_path / "model.pt", weights_only=True)  # of epoch 2, the best
+    assert all(weight.isfinite().all() for weight in [*kept["network"].values(), *weights.values()])
+    assert run(tmp_path)[1].best_score == 0.5  # the run goes on from there
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
