@@ -101,8 +101,8 @@ class Checkpoints:
         if broken:
             raise InputError(
                 f"after epoch {trainer.state.epoch} weights are NaN or infinite ({broken[0]}); {self.checkpoint} is "
-                "left as it was. Look for a transform or a case that gives NaN, or train with a smaller learning_rate into "
-                "another output_dir"
+                "left as it was. Look for a transform or a case that gives NaN, or train with a smaller learning_rate "
+                "into another output_dir"
             )
 
     def save(self, trainer: Engine) -> None:
