@@ -120,6 +120,7 @@ class Checkpoints:
         return self.parts | ({"scaler": scaler} if scaler else {})
 
     def judge(self, evaluator: Engine, trainer: Engine) -> None:
+        self.refuse_nan(trainer)  # an empty answer has a score too
         name = vars(evaluator.state)["key_metric_name"]  # MONAI's, unknown to ignite's State
         score = float(evaluator.state.metrics[name])
         if score > self.best_score:  # False for nan: a stopping part without the object keeps nothing

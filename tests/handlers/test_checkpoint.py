@@ -116,6 +116,9 @@ def test_weights_that_are_no_numbers_end_the_run_and_replace_nothing(tmp_path):
     weights = torch.load(tmp_path / "model.pt", weights_only=True)  # of epoch 2, the best
     assert all(weight.isfinite().all() for weight in [*kept["network"].values(), *weights.values()])
     assert run(tmp_path)[1].best_score == 0.5  # the run goes on from there
+    with pytest.raises(InputError, match="after epoch 1"):
+        run(tmp_path / "at once", nan_in=1)
+    assert not (tmp_path / "at once/model.pt").exists()
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
