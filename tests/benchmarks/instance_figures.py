@@ -3,7 +3,7 @@
     python -m monai.bundle run --config_file "['CONFIGS/train.yaml','CONFIGS/evaluate.yaml']" --dataset_dir DATASET \
       --output_dir RUN                          # for each network, with its overlay and --weights
     python tests/benchmarks/instance_figures.py DATASET NAME=RUN [NAME=RUN ...]
-    python tests/benchmarks/instance_figures.py DATASET NAME=RUN [NAME=RUN ...] --by subset   # test A and test B
+    python tests/benchmarks/instance_figures.py DATASET NAME=RUN [NAME=RUN ...] --by subset   # test A and test B; or by source_shape
 
 RUN holds what evaluate.yaml saves of each picture (ap50_raw.csv and so on), in the order of the test part of DATASET.
 Means over pictures; intervals and paired differences: 95 %, bootstrap over pictures.
@@ -32,8 +32,13 @@ def scores(run: Path, metric: str, pictures: int) -> NDArray[np.float64]:
     return found
 
 
+def named(part: str | list[int]) -> str:
+    """A size as 256 x 320."""
+    return part if isinstance(part, str) else " x ".join(map(str, part))
+
+
 def main(dataset: Path, runs: Mapping[str, Path], by: str) -> None:
-    keys = np.array([case.get(by) or "" for case in cases(dataset, "test", fold="split")])
+    keys = np.array([named(case.get(by) or "") for case in cases(dataset, "test", fold="split")])
     parts = {name: keys == name for name in sorted(set(keys))}
     if len(parts) > 1:
         parts["all"] = np.ones(len(keys), bool)
@@ -58,7 +63,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
-    parser.add_argument("--by", default="class", choices=["class", "subset"], help="what parts the test pictures")
+    parser.add_argument("--by", default="class", choices=["class", "subset", "source_shape"], help="what parts the test pictures")
     given = parser.parse_args()
     if not all("=" in each for each in given.runs):
         parser.error("each RUN must have its name before it: NAME=RUN")
