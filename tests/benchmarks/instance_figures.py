@@ -3,7 +3,7 @@
     python -m monai.bundle run --config_file "['CONFIGS/train.yaml','CONFIGS/evaluate.yaml']" --dataset_dir DATASET \
       --output_dir RUN                          # for each network, with its overlay and --weights
     python tests/benchmarks/instance_figures.py DATASET NAME=RUN [NAME=RUN ...]
-    python tests/benchmarks/instance_figures.py DATASET NAME=RUN [NAME=RUN ...] --by subset   # test A and test B; or by source_shape
+    python tests/benchmarks/instance_figures.py DATASET NAME=RUN [NAME=RUN ...] --by subset   # test A and test B
 
 RUN holds what evaluate.yaml saves of each picture (ap50_raw.csv and so on), in the order of the test part of DATASET.
 Means over pictures; intervals and paired differences: 95 %, bootstrap over pictures.
@@ -63,7 +63,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
-    parser.add_argument("--by", default="class", choices=["class", "subset", "source_shape"], help="what parts the test pictures")
+    kinds = ["class", "subset", "source_shape"]
+    parser.add_argument("--by", default=kinds[0], choices=kinds, help="what parts the test pictures")
     given = parser.parse_args()
     if not all("=" in each for each in given.runs):
         parser.error("each RUN must have its name before it: NAME=RUN")
