@@ -71,8 +71,9 @@ def test_what_is_pasted_is_a_mirror_image_and_hides_nothing() -> None:
         assert set(found.values()) == {AREA}  # nothing is pasted in part
         pasted += len(found) - len(places)
         new = after["label"][0] > 6
-        mirrored = [before["image"].flip(axes)[:, new] for axes in ([1], [2], [1, 2])]
-        assert any(torch.equal(after["image"][:, new], values) for values in mirrored)
+        mirrored = [before["label"].flip(axes)[:, new] for axes in ([1], [2], [1, 2])]
+        assert any(torch.equal(after["label"][:, new] - 6, numbers) for numbers in mirrored)
+        assert (after["image"][:, new] == after["label"][:, new] - 6).all()  # as bright as its number was
         assert torch.equal(after["image"][:, ~new], before["image"][:, ~new])
     # each of four with a chance of a half, where the mirror image does not fall on another object
     assert 20 < pasted < 80
