@@ -11,9 +11,11 @@ def leave_process_group(parallel: DistributedDataParallel) -> None:
 
     Gloo's threads end with the last reference to their group, not with torch's destroy_process_group. One that still
     lets go of a tensor when the interpreter ends aborts the process ("terminate called without an active exception").
+    The last reference is to be Python's own, which frees the group without the interpreter's lock: the reducer would
+    wait for the threads with it, and a thread that lets go of a tensor waits for the lock.
     """
     if not dist.is_initialized():
         return
     dist.destroy_process_group()
-    for name in ("process_group", "reducer", "logger"):
+    for name in ("reducer", "logger", "process_group"):
         delattr(parallel, name)
