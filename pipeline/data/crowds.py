@@ -69,7 +69,7 @@ class RandCopyPasted(MapTransform, Randomizable):
     """
 
     def __init__(
-        self, keys: KeysCollection, *, prob: float = 0.5, times: int = 3, overlap: float = 0.3, blur: float = 0.7
+        self, keys: KeysCollection, *, prob: float = 0.3, times: int = 1, overlap: float = 0.3, blur: float = 0.7
     ) -> None:
         super().__init__(keys)
         self.prob, self.times, self.overlap, self.blur = prob, times, overlap, blur
