@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from pipeline.data.crowds import RandCopyPasted, RandHazed, RandObjectContrast, RandObjectSized
 
@@ -176,3 +179,12 @@ def test_the_same_seed_gives_the_same_picture(transform: type) -> None:
     assert all(torch.equal(first[key], second[key]) for key in KEYS)
     never = transform(keys, prob=0.0)(before)
     assert all(torch.equal(never[key], before[key]) for key in KEYS)
+
+
+@pytest.mark.parametrize("depths", [False, True])
+def test_the_nuclei_are_trained_at_several_depths_where_one_says_so(depths: bool) -> None:
+    train = Path(__file__).resolve().parents[2] / "bundles/dvis_nuclei_segmentation/configs/train.yaml"
+    config = ConfigParser(ConfigParser.load_config_file(str(train)) | {"depths": depths})
+    transforms = {type(each): each for each in config.get_parsed_content("train::preprocessing").transforms}
+    assert (RandObjectContrast in transforms, RandHazed in transforms) == (depths, depths)
+    assert transforms[RandCopyPasted].times == (3 if depths else 1)
