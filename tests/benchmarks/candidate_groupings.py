@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.transforms import Zoom
+from monai.transforms import Zoomd
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -93,24 +93,18 @@ def scored(bundle: ConfigParser, given: argparse.Namespace) -> Iterator[tuple[st
     inferer = InstanceInferer(
         grouping=bundle.get_parsed_content("map_grouping"), mirror_axes=(0, 1) if given.mirrors else ()
     )
+    smooth = "area" if given.zoom < 1 else "bilinear"
+    zoom = Zoomd(keys=["image", "label"], zoom=given.zoom, mode=[smooth, "nearest"], keep_size=False)
     numbers = list(range(len(dataset)))
     if given.pictures:
         random.Random(0).shuffle(numbers)
     for number in numbers[: given.pictures]:
-        sample = resized(dataset[number], given.zoom)
+        sample = zoom(dataset[number])
         outputs = inferer(sample["image"][None], network)[0].numpy()
         reference = sample["label"][0].numpy().astype(np.int64)
         for name, grouping in named.items():
             pairs = object_pairs(grouping(outputs), reference)
             yield dataset.data[number]["class"], name, [SCORES["ap50"](pairs), SCORES["ap"](pairs)]
-
-
-def resized(sample: dict[str, Any], zoom: float) -> dict[str, Any]:
-    if zoom == 1:
-        return sample
-    image = Zoom(zoom, mode="area" if zoom < 1 else "bilinear", keep_size=False)(sample["image"])
-    label = Zoom(zoom, mode="nearest", keep_size=False)(sample["label"])
-    return sample | {"image": image, "label": label}
 
 
 def main() -> None:
